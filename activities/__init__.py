@@ -1,0 +1,1 @@
+"""The hands of the workflows: activities that call gateways and notifiers and write the books."""

@@ -1,0 +1,356 @@
+"""How billing facts reach the books: one statement writes the journal and all that follows from it.
+
+From the entries of a journal come the timeline, invoices with their lines and numbers, ledger entries, messages to
+send, and the subscription's row in lists. Everything has an id made from the entry, so a repetition adds nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import TextClause, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from activities.letters import Reader, template_for, write
+from domain.calendar import local_day
+from domain.errors import Broken
+from domain.explain import attention
+from domain.ids import derive
+from domain.ledger import postings
+from domain.plan import due_at
+from domain.state import Entry, State
+
+_WRITE = """
+WITH subscription AS (
+    INSERT INTO subscriptions AS s (
+        id, external_id, customer_id, product_id, price_id, status, access, currency, amount, quantity, cycle,
+        next_due_at, period_start, period_end, trial_end, held, attention, test_mode, trigger, event_seq, virtual_now
+    )
+    SELECT id, external_id, customer_id, product_id, price_id, status, access, currency, amount, quantity, cycle,
+        next_due_at, period_start, period_end, trial_end, held, attention, test_mode, trigger, event_seq, virtual_now
+    FROM jsonb_to_record(CAST(:row AS jsonb)) AS r(
+        id text, external_id text, customer_id text, product_id text, price_id text, status text, access text,
+        currency text, amount bigint, quantity int, cycle int, next_due_at timestamptz, period_start timestamptz,
+        period_end timestamptz, trial_end timestamptz, held bool, attention text, test_mode bool, trigger text,
+        event_seq int, virtual_now timestamptz
+    )
+    ON CONFLICT (id) DO UPDATE SET
+        product_id = excluded.product_id, price_id = excluded.price_id, status = excluded.status,
+        access = excluded.access, amount = excluded.amount, quantity = excluded.quantity, cycle = excluded.cycle,
+        next_due_at = excluded.next_due_at, period_start = excluded.period_start, period_end = excluded.period_end,
+        trial_end = excluded.trial_end, held = excluded.held, attention = excluded.attention,
+        event_seq = excluded.event_seq, virtual_now = excluded.virtual_now, updated_at = now()
+    WHERE s.event_seq <= excluded.event_seq
+),
+events AS (
+    INSERT INTO subscription_events (subscription_id, seq, at, kind, actor, reason, data)
+    SELECT :subscription, seq, at, kind, actor, reason, data
+    FROM jsonb_to_recordset(CAST(:events AS jsonb))
+        AS r(seq int, at timestamptz, kind text, actor text, reason text, data jsonb)
+    /* again */
+),
+new_invoices AS (
+    SELECT r.*, row_number() OVER (ORDER BY r.entry_seq) AS ordinal, count(*) OVER () AS ordinals
+    FROM jsonb_to_recordset(CAST(:invoices AS jsonb)) AS r(
+        id text, entry_seq int, cycle int, reason text, sequence int, total bigint, credit_applied bigint,
+        amount_due bigint, status text, issued_at timestamptz, local_date text, period_start timestamptz,
+        period_end timestamptz
+    )
+    WHERE NOT EXISTS (SELECT 1 FROM invoices AS known WHERE known.id = r.id)
+),
+series AS (
+    UPDATE customers SET invoice_seq = invoice_seq + (SELECT count(*) FROM new_invoices)
+    WHERE id = :customer AND EXISTS (SELECT 1 FROM new_invoices)
+    RETURNING invoice_prefix, invoice_seq
+),
+invoices_written AS (
+    INSERT INTO invoices (
+        id, number, customer_id, subscription_id, cycle, reason, sequence, currency, total, credit_applied, amount_due,
+        status, issued_at, local_date, period_start, period_end, test_mode
+    )
+    SELECT id, invoice_prefix || '-' || lpad((invoice_seq - ordinals + ordinal)::text, 4, '0'), :customer,
+        :subscription, cycle, reason, sequence, :currency, total, credit_applied, amount_due, status, issued_at,
+        local_date, period_start, period_end, :test_mode
+    FROM new_invoices, series
+),
+lines AS (
+    INSERT INTO invoice_lines (
+        invoice_id, position, kind, description, quantity, unit_amount, amount, period_start, period_end
+    )
+    SELECT r.invoice_id, r.position, r.kind, r.description, r.quantity, r.unit_amount, r.quantity * r.unit_amount,
+        r.period_start, r.period_end
+    FROM jsonb_to_recordset(CAST(:lines AS jsonb)) AS r(
+        invoice_id text, position int, kind text, description text, quantity int, unit_amount bigint,
+        period_start timestamptz, period_end timestamptz
+    )
+    JOIN new_invoices ON new_invoices.id = r.invoice_id
+),
+settled AS (
+    UPDATE invoices SET status = r.status, paid_at = r.paid_at
+    FROM jsonb_to_recordset(CAST(:settled AS jsonb)) AS r(id text, status text, paid_at timestamptz)
+    WHERE invoices.id = r.id AND invoices.status = 'open'
+),
+entries AS (
+    INSERT INTO ledger_entries (id, at, kind, customer_id, subscription_id, invoice_id, description, test_mode)
+    SELECT id, at, kind, :customer, :subscription, invoice_id, description, :test_mode
+    FROM jsonb_to_recordset(CAST(:entries AS jsonb))
+        AS r(id text, at timestamptz, kind text, invoice_id text, description text)
+    ON CONFLICT DO NOTHING
+    RETURNING id
+),
+postings AS (
+    INSERT INTO ledger_postings (entry_id, position, account, currency, amount)
+    SELECT entry_id, position, account, currency, amount
+    FROM jsonb_to_recordset(CAST(:postings AS jsonb))
+        AS r(entry_id text, position int, account text, currency text, amount bigint)
+    JOIN entries ON entries.id = r.entry_id
+)
+INSERT INTO messages (
+    id, customer_id, subscription_id, event_seq, template, recipient, subject, body, status, at
+)
+SELECT id, :customer, :subscription, event_seq, template, recipient, subject, body, 'pending', at
+FROM jsonb_to_recordset(CAST(:messages AS jsonb))
+    AS r(id text, event_seq int, template text, recipient text, subject text, body text, at timestamptz)
+ON CONFLICT DO NOTHING
+"""
+_FIRST: TextClause = text(_WRITE)
+_AGAIN: TextClause = text(_WRITE.replace("/* again */", "ON CONFLICT DO NOTHING"))
+
+_PAYER: TextClause = text(
+    """
+SELECT c.email, c.first_name, c.last_name, c.company, c.language, c.time_zone, c.dunning_policy_id,
+    coalesce((
+        SELECT json_agg(json_build_object(
+            'id', m.id, 'gateway', m.gateway, 'token', m.token, 'brand', m.brand, 'last4', m.last4
+        ) ORDER BY m.position, m.created_at, m.id)
+        FROM payment_methods AS m WHERE m.customer_id = c.id AND m.removed_at IS NULL
+    ), '[]'::json)::text AS methods
+FROM customers AS c WHERE c.id = :customer
+"""
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A payment method as a charge needs it."""
+
+    id: str
+    gateway: str
+    token: str
+    brand: str
+    last4: str
+
+    def __str__(self) -> str:
+        return f"{self.brand} ending in {self.last4}".strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Payer:
+    """The customer as billing needs it: whom to write to, and what to charge, in order of use."""
+
+    reader: Reader
+    dunning_policy_id: str | None
+    methods: tuple[Method, ...]
+
+
+async def payer(connection: AsyncConnection, customer_id: str) -> Payer:
+    """The customer of a subscription. One statement."""
+    row = (await connection.execute(_PAYER, {"customer": customer_id})).one_or_none()
+    if row is None:
+        raise Broken(f"customer {customer_id} is missing")
+    name = " ".join(part for part in (row.first_name, row.last_name) if part) or row.company
+    reader = Reader(name=name, email=row.email, language=row.language, zone=row.time_zone)
+    methods = tuple(Method(**method) for method in json.loads(row.methods))
+    return Payer(reader, row.dunning_policy_id, methods)
+
+
+async def write_books(
+    connection: AsyncConnection,
+    state: State,
+    entries: Sequence[Entry],
+    to: Payer,
+    now: datetime,
+    *,
+    first: bool = False,
+) -> tuple[str, ...]:
+    """Write these journal entries and the row of `state`; returns the ids of the messages to send.
+
+    One statement; safe to repeat with the same entries. `first`: another outcome of the same step must not have been
+    written in the meantime; raises `IntegrityError` where one was.
+    """
+    messages = _messages(state, entries, to)
+    parameters: dict[str, Any] = {
+        "subscription": state.id,
+        "customer": state.customer_id,
+        "currency": state.currency,
+        "test_mode": state.test_mode,
+        "row": _json(_row(state, now)),
+        "events": _json([_event(entry) for entry in entries]),
+        "invoices": _json(_invoices(state, entries)),
+        "lines": _json(_lines(entries)),
+        "settled": _json(_settled(entries)),
+        "messages": _json(messages),
+        **_ledger(state, entries),
+    }
+    await connection.execute(_FIRST if first else _AGAIN, parameters)
+    return tuple(message["id"] for message in messages)
+
+
+def _row(state: State, now: datetime) -> dict[str, Any]:
+    due = due_at(state)
+    period = state.period
+    return {
+        "id": state.id,
+        "external_id": state.external_id,
+        "customer_id": state.customer_id,
+        "product_id": state.terms.product_id,
+        "price_id": state.terms.price_id,
+        "status": state.status.value,
+        "access": state.access.value,
+        "currency": state.currency,
+        "amount": state.terms.price.minor,
+        "quantity": state.terms.quantity,
+        "cycle": state.cycle,
+        "next_due_at": _iso(due),
+        "period_start": _iso(period.start) if period else None,
+        "period_end": _iso(period.end) if period else None,
+        "trial_end": _iso(state.trial_end),
+        "held": state.hold is not None,
+        "attention": attention(state),
+        "test_mode": state.test_mode,
+        "trigger": state.trigger.value,
+        "event_seq": state.seq,
+        "virtual_now": _iso(now),
+    }
+
+
+def _event(entry: Entry) -> dict[str, Any]:
+    return {
+        "seq": entry.seq,
+        "at": _iso(entry.at),
+        "kind": entry.kind,
+        "actor": entry.actor,
+        "reason": entry.reason,
+        "data": entry.data,
+    }
+
+
+def _invoices(state: State, entries: Iterable[Entry]) -> list[dict[str, Any]]:
+    final = {row["id"]: row["status"] for row in _settled(entries)}
+    return [
+        {
+            **entry.data,
+            "id": entry.data["invoice_id"],
+            "entry_seq": entry.seq,
+            "status": final.get(entry.data["invoice_id"], "open"),
+            "issued_at": _iso(entry.at),
+            "local_date": local_day(entry.at, state.zone).isoformat(),
+        }
+        for entry in entries
+        if entry.kind == "invoice_issued"
+    ]
+
+
+def _lines(entries: Iterable[Entry]) -> list[dict[str, Any]]:
+    return [
+        {
+            "invoice_id": entry.data["invoice_id"],
+            "position": position,
+            "kind": line.kind.value,
+            "description": line.description,
+            "quantity": line.quantity,
+            "unit_amount": line.unit_amount,
+            "period_start": _iso(line.period.start) if line.period else None,
+            "period_end": _iso(line.period.end) if line.period else None,
+        }
+        for entry in entries
+        for position, line in enumerate(entry.lines, start=1)
+    ]
+
+
+_FINAL = {
+    "payment_succeeded": "paid",
+    "invoice_settled": "paid",
+    "invoice_written_off": "uncollectible",
+    "invoice_voided": "void",
+}
+
+
+def _settled(entries: Iterable[Entry]) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": entry.data["invoice_id"],
+            "status": _FINAL[entry.kind],
+            "paid_at": _iso(entry.at) if _FINAL[entry.kind] == "paid" else None,
+        }
+        for entry in entries
+        if entry.kind in _FINAL
+    ]
+
+
+def _ledger(state: State, entries: Iterable[Entry]) -> dict[str, str]:
+    heads: list[dict[str, Any]] = []
+    sides: list[dict[str, Any]] = []
+    for entry in entries:
+        moved = postings(entry)
+        if not moved:
+            continue
+        identity = derive("led", state.id, str(entry.seq))
+        heads.append(
+            {
+                "id": identity,
+                "at": _iso(entry.at),
+                "kind": entry.kind,
+                "invoice_id": entry.data.get("invoice_id"),
+                "description": entry.kind.replace("_", " "),
+            }
+        )
+        sides.extend(
+            {
+                "entry_id": identity,
+                "position": position,
+                "account": side.account,
+                "currency": side.currency,
+                "amount": side.amount,
+            }
+            for position, side in enumerate(moved, start=1)
+        )
+    return {"entries": _json(heads), "postings": _json(sides)}
+
+
+def _messages(state: State, entries: Iterable[Entry], to: Payer) -> list[dict[str, Any]]:
+    if not to.reader.email:
+        return []
+    method = str(to.methods[0]) if to.methods else ""
+    rows: list[dict[str, Any]] = []
+    for entry in entries:
+        template = template_for(entry)
+        if template is None:
+            continue
+        letter = write(
+            entry, template, to.reader, product=state.terms.product_name, subscription=state.id, method=method
+        )
+        rows.append(
+            {
+                "id": derive("msg", state.id, str(entry.seq)),
+                "event_seq": entry.seq,
+                "template": letter.template,
+                "recipient": to.reader.email,
+                "subject": letter.subject,
+                "body": letter.body,
+                "at": _iso(entry.at),
+            }
+        )
+    return rows
+
+
+def _iso(instant: datetime | None) -> str | None:
+    return instant.isoformat() if instant else None
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,162 @@
+"""From a message's row to the customer: rows are dispatched in batches and sent by an activity of their own.
+
+A row is written in the transaction of what it tells. Its dispatch follows at once; when a machine dies in between, the
+step is repeated, finds the row, and dispatches it again under the same id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, Protocol
+
+from sqlalchemy import text
+from temporalio import activity
+from temporalio.client import Client
+from temporalio.common import ActivityIDConflictPolicy, ActivityIDReusePolicy, RetryPolicy
+from temporalio.exceptions import ActivityAlreadyStartedError
+
+from domain.ids import derive
+from models.session import Database
+from providers.notifiers.base import AddressRefused, Email, Notifier, NotifierUnavailable
+
+BATCH_MAX = 50
+SEND_TIMEOUT = timedelta(minutes=2)
+SEND_GIVEN_UP_AFTER = timedelta(days=3)
+SEND_RETRY = RetryPolicy(initial_interval=timedelta(seconds=2), maximum_interval=timedelta(minutes=30))
+
+
+class Courier(Protocol):
+    """Sees to it that messages are sent."""
+
+    async def dispatch(self, messages: Sequence[str]) -> None:
+        """Returns when the sending of these messages (by id) is sure to be tried."""
+        ...
+
+
+class TemporalCourier:
+    """Starts `send_messages` for batches: what comes in while one start is under way goes with the next.
+
+    So one message is on its way at once, and a thousand renewals a minute do not need a thousand starts.
+    """
+
+    def __init__(self, client: Client, task_queue: str) -> None:
+        self._client = client
+        self._task_queue = task_queue
+        self._waiting: list[tuple[str, asyncio.Future[None]]] = []
+        self._running: asyncio.Task[None] | None = None
+
+    async def dispatch(self, messages: Sequence[str]) -> None:
+        if not messages:
+            return
+        loop = asyncio.get_running_loop()
+        futures: list[asyncio.Future[None]] = []
+        for message in messages:
+            future = loop.create_future()
+            futures.append(future)
+            self._waiting.append((message, future))
+        if self._running is None or self._running.done():
+            self._running = loop.create_task(self._drain())
+        await asyncio.gather(*futures)
+
+    async def _drain(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting[:BATCH_MAX], self._waiting[BATCH_MAX:]
+            try:
+                await self._start([message for message, _ in batch])
+            except Exception as error:  # noqa: BLE001 - handed to each that waits, who retries
+                for _, future in batch:
+                    if not future.done():
+                        future.set_exception(error)
+            else:
+                for _, future in batch:
+                    if not future.done():
+                        future.set_result(None)
+
+    async def _start(self, ids: list[str]) -> None:
+        try:
+            await self._client.start_activity(
+                "send_messages",
+                ids,
+                id=derive("send", *ids),
+                task_queue=self._task_queue,
+                start_to_close_timeout=SEND_TIMEOUT,
+                schedule_to_close_timeout=SEND_GIVEN_UP_AFTER,
+                retry_policy=SEND_RETRY,
+                id_reuse_policy=ActivityIDReusePolicy.REJECT_DUPLICATE,
+                id_conflict_policy=ActivityIDConflictPolicy.USE_EXISTING,
+                summary=f"{len(ids)} message(s)",
+            )
+        except ActivityAlreadyStartedError:
+            return  # this very batch was dispatched before
+
+
+class Messages:
+    """The activity that hands messages to the notifier."""
+
+    def __init__(self, database: Database, notifier: Notifier, sender: str) -> None:
+        self._database = database
+        self._notifier = notifier
+        self._sender = sender
+
+    @activity.defn(name="send_messages")
+    async def send_messages(self, ids: list[str]) -> int:
+        """Send those not sent yet; returns how many. Raises when the server is away, to be tried again.
+
+        A message that the server refuses for good is marked so and holds up no other. A repeat after a lost record
+        carries the same Message-ID.
+        """
+        async with self._database.begin() as connection:
+            rows = (await connection.execute(_CLAIM, {"ids": ids, "lease": SEND_TIMEOUT})).all()
+        results: list[dict[str, Any]] = []
+        away: NotifierUnavailable | None = None
+        for row in rows:
+            if not row.ours:
+                away = NotifierUnavailable(f"message {row.id} is being sent by another try")
+                continue
+            email = Email(row.id, self._sender, row.recipient, row.subject, row.body)
+            try:
+                await self._notifier.send(email)
+            except AddressRefused as refused:
+                results.append({"id": row.id, "status": "refused", "error": str(refused)})
+            except NotifierUnavailable as error:
+                results.append({"id": row.id, "status": "pending", "error": str(error)})
+                away = error
+            else:
+                results.append({"id": row.id, "status": "sent", "error": None})
+        if results:
+            async with self._database.begin() as connection:
+                await connection.execute(
+                    _SENT,
+                    {
+                        "ids": [result["id"] for result in results],
+                        "statuses": [result["status"] for result in results],
+                        "errors": [result["error"] for result in results],
+                    },
+                )
+        if away is not None:
+            raise away
+        return sum(result["status"] == "sent" for result in results)
+
+
+# A lease keeps two tries, say after a crash, from sending the same message side by side.
+_CLAIM = text(
+    """
+WITH claimed AS (
+    UPDATE messages SET claimed_until = now() + :lease
+    WHERE id = ANY(:ids) AND status = 'pending' AND (claimed_until IS NULL OR claimed_until < now())
+    RETURNING id
+)
+SELECT m.id, m.recipient, m.subject, m.body, m.id IN (SELECT id FROM claimed) AS ours
+FROM messages AS m WHERE m.id = ANY(:ids) AND m.status = 'pending' ORDER BY m.at, m.id
+"""
+)
+_SENT = text(
+    """
+UPDATE messages SET status = r.status, error = r.error, tries = messages.tries + 1, claimed_until = NULL,
+    sent_at = CASE WHEN r.status = 'sent' THEN now() END
+FROM unnest(CAST(:ids AS text[]), CAST(:statuses AS text[]), CAST(:errors AS text[])) AS r(id, status, error)
+WHERE messages.id = r.id
+"""
+)

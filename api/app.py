@@ -1,0 +1,107 @@
+"""The API as one ASGI application: which nouns it serves, and what its description says."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from api import (
+    addresses,
+    billing_runs,
+    charges,
+    customers,
+    dunning_policies,
+    errors,
+    imports,
+    invoices,
+    ledger,
+    messages,
+    operations,
+    payment_methods,
+    products,
+    subscription_commands,
+    subscriptions,
+)
+from api.context import Services
+from api.idempotency import HEADER, KEY_LENGTH_MAX, REPLAYED
+
+VERSION: Final = "0.1.0"
+ROUTERS: Final = (
+    customers.router,
+    addresses.router,
+    payment_methods.router,
+    products.router,
+    dunning_policies.router,
+    subscriptions.router,
+    subscription_commands.router,
+    invoices.router,
+    charges.router,
+    messages.router,
+    ledger.router,
+    billing_runs.router,
+    imports.router,
+    operations.router,
+    operations.public,
+)
+DESCRIPTION: Final = """\
+Subscriptions billed by one durable workflow each.
+
+* Amounts are whole minor units (cents) beside their `currency` (ISO 4217).
+* Times are RFC 3339 with an offset; answers are in UTC.
+* Every `POST` takes an `Idempotency-Key`: the same request again gets the same answer and is not done twice.
+* Errors are problem documents (RFC 9457) with a stable `code`.
+* Lists are pages: pass `next_cursor` as `cursor`.
+"""
+
+
+def create_app(services: Services) -> FastAPI:
+    """The application on these services; nothing is opened or closed here."""
+    app = FastAPI(
+        title="Dunlin",
+        version=VERSION,
+        description=DESCRIPTION,
+        openapi_url="/v1/openapi.json",
+        docs_url="/docs",
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.services = services
+    errors.install(app)
+    for router in ROUTERS:
+        app.include_router(router, prefix="/v1")
+    app.openapi = lambda: _described(app)
+    return app
+
+
+def _described(app: FastAPI) -> dict[str, Any]:
+    """FastAPI's description, with the header every POST needs and our problem document in place of FastAPI's own."""
+    if app.openapi_schema is None:
+        schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        for methods in schema["paths"].values():
+            if "post" in methods:
+                _describe_post(methods["post"])
+        for unused in ("HTTPValidationError", "ValidationError"):
+            schema["components"]["schemas"].pop(unused, None)
+        app.openapi_schema = schema
+    return app.openapi_schema
+
+
+def _describe_post(operation: dict[str, Any]) -> None:
+    operation.setdefault("parameters", []).append(
+        {
+            "name": HEADER,
+            "in": "header",
+            "required": True,
+            "description": "Your name for this one request, such as an order number or a UUID",
+            "schema": {"type": "string", "minLength": 1, "maxLength": KEY_LENGTH_MAX, "pattern": "^[!-~]+$"},
+            "example": "order-1001",
+        }
+    )
+    for status, response in operation["responses"].items():
+        if status.startswith("2"):
+            response.setdefault("headers", {})[REPLAYED] = {
+                "description": "`true` where this is the kept answer of an earlier request",
+                "schema": {"type": "string", "enum": ["true"]},
+            }

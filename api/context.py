@@ -1,0 +1,50 @@
+"""What every route may reach: the database, the one door to the workflows, the gateways. Nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from api.idempotency import Once
+from api.keys import Caller
+from domain.errors import InvalidInput
+from models.session import Database
+from providers.gateways.base import Gateway
+from workflows.commands import Commands
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Built once by `server.py`. `gateways` by name; the first is where new tokens come from unless said."""
+
+    database: Database
+    commands: Commands
+    gateways: Mapping[str, Gateway]
+
+    def gateway(self, name: str | None) -> Gateway:
+        """The gateway of that name, or the default one. Raises `InvalidInput` for a name not served."""
+        if name is None:
+            return next(iter(self.gateways.values()))
+        if name not in self.gateways:
+            raise InvalidInput("gateway", f"is one of {', '.join(sorted(self.gateways))}")
+        return self.gateways[name]
+
+
+def services(request: Request) -> Services:
+    return request.app.state.services
+
+
+def _caller(request: Request) -> Caller:
+    return request.state.caller
+
+
+def _once(request: Request) -> Once:
+    return request.state.once
+
+
+ServicesDep = Annotated[Services, Depends(services)]
+CallerDep = Annotated[Caller, Depends(_caller)]
+OnceDep = Annotated[Once, Depends(_once)]

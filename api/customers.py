@@ -1,0 +1,216 @@
+"""Customers: created, found, changed field by field with a log of every change."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import Path, Query
+from pydantic import ConfigDict, Field
+
+from api.context import CallerDep, OnceDep, ServicesDep
+from api.fields import (
+    Body,
+    Currency,
+    Email,
+    ExternalId,
+    Identifier,
+    Instant,
+    Language,
+    Line,
+    NoticeDays,
+    Phone,
+    View,
+    Zone,
+)
+from api.notices import tell_subscriptions
+from api.paging import Listed, PageQuery, listed
+from api.routing import noun
+from api.rows import add_once, found, known, replace_fields
+from models import Customer, CustomerChange
+from models.customers import invoice_prefix_of
+from models.queries_catalogue import policy
+from models.queries_customers import CHANGES, CUSTOMERS, changes, customer, customers
+
+TAGS_MAX: Final = 50
+
+router = noun("customers")
+CustomerId = Annotated[Identifier, Path(description="Id of the customer")]
+TaxStatus = Literal["taxable", "exempt", "reverse_charge"]
+Tag = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._:-]{0,63}$")]
+
+
+class _Details(Body):
+    external_id: ExternalId | None = Field(default=None, description="The customer's id in your own system; unique")
+    title: Line = ""
+    first_name: Line = ""
+    last_name: Line = ""
+    company: Line = ""
+    phone: Phone = ""
+    gender: Line | None = None
+    language: Language = "en"
+    time_zone: Zone = "UTC"
+    tax_status: TaxStatus = "taxable"
+    tax_id: Line | None = None
+    agent: Line | None = Field(default=None, description="Who looks after this customer")
+    notice_days: NoticeDays = 0
+    dunning_policy_id: Identifier | None = Field(default=None, description="Comes before the product's policy")
+    tags: Annotated[list[Tag], Field(max_length=TAGS_MAX)] = Field(default_factory=list)
+
+
+class CustomerNew(_Details):
+    """A customer to be. `time_zone` is where its days begin and its due times fall."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "email": "ada@example.com",
+                    "first_name": "Ada",
+                    "last_name": "Byron",
+                    "currency": "EUR",
+                    "time_zone": "Europe/Berlin",
+                    "notice_days": 3,
+                }
+            ]
+        }
+    )
+
+    email: Email
+    currency: Currency
+
+
+def _without_defaults(schema: dict[str, Any]) -> None:
+    for field in schema["properties"].values():
+        field.pop("default", None)
+
+
+class CustomerPatch(_Details):
+    """The fields to change; what is not sent stays. The defaults here are never used."""
+
+    model_config = ConfigDict(
+        json_schema_extra=lambda schema: (
+            _without_defaults(schema),
+            schema.update(examples=[{"phone": "+49 30 1234567", "notice_days": 7}]),
+        )[1]
+    )
+
+    email: Email = ""
+    currency: Currency = ""
+
+
+class CustomerView(View):
+    """A customer as it stands."""
+
+    id: str
+    external_id: str | None
+    title: str
+    first_name: str
+    last_name: str
+    company: str
+    email: str
+    phone: str
+    gender: str | None
+    language: str
+    time_zone: str
+    currency: str
+    tax_status: str
+    tax_id: str | None
+    agent: str | None
+    notice_days: int
+    dunning_policy_id: str | None
+    tags: list[str]
+    created_at: Instant
+    updated_at: Instant
+
+
+class CustomerQuery(PageQuery):
+    """Exact matches; upper and lower case are one in an email."""
+
+    email: Annotated[str | None, Field(max_length=254, pattern=r"^[^\x00]*$")] = None
+    external_id: ExternalId | None = None
+    tag: Tag | None = None
+
+
+class ChangeView(View):
+    """One changed field."""
+
+    at: Instant
+    actor: str
+    field: str
+    old: str | None
+    new: str | None
+
+
+@router.post("/customers", status_code=201)
+async def create_customer(body: CustomerNew, services: ServicesDep, once: OnceDep) -> CustomerView:
+    """Create a customer."""
+    customer_id = once.id("cus")
+    async with services.database.session() as session:
+        if body.dunning_policy_id is not None:
+            known(await policy(session, body.dunning_policy_id), "dunning_policy_id", "dunning policy")
+        row = Customer(id=customer_id, invoice_prefix=invoice_prefix_of(customer_id), **body.model_dump())
+        return CustomerView.model_validate(await add_once(session, row))
+
+
+@router.get("/customers")
+async def list_customers(services: ServicesDep, query: Annotated[CustomerQuery, Query()]) -> Listed[CustomerView]:
+    """List customers, newest first, or find one by email, external id or tag."""
+    async with services.database.session() as session:
+        rows = await customers(
+            session,
+            email=query.email,
+            external_id=query.external_id,
+            tag=query.tag,
+            after=query.after(CUSTOMERS),
+            limit=query.limit,
+        )
+        return listed(rows, CUSTOMERS, CustomerView.model_validate)
+
+
+@router.get("/customers/{customer_id}")
+async def get_customer(customer_id: CustomerId, services: ServicesDep) -> CustomerView:
+    """Read one customer."""
+    async with services.database.session() as session:
+        return CustomerView.model_validate(found(await customer(session, customer_id), "customer"))
+
+
+@router.patch("/customers/{customer_id}")
+async def change_customer(
+    customer_id: CustomerId, body: CustomerPatch, services: ServicesDep, caller: CallerDep
+) -> CustomerView:
+    """Change some fields. Each change is logged with old and new value; `notice_days` reaches all subscriptions."""
+    fields = body.model_dump(exclude_unset=True)
+    async with services.database.session() as session:
+        row = found(await customer(session, customer_id, lock=True), "customer")
+        if body.dunning_policy_id is not None:
+            known(await policy(session, body.dunning_policy_id), "dunning_policy_id", "dunning policy")
+        changed = replace_fields(row, fields)
+        session.add_all(
+            CustomerChange(customer_id=row.id, actor=caller.name, field=field, old=_shown(old), new=_shown(new))
+            for field, (old, new) in changed.items()
+        )
+        if changed:
+            await session.flush()
+            await session.refresh(row)
+        view = CustomerView.model_validate(row)
+    if "notice_days" in fields:
+        await tell_subscriptions(services, customer_id, fields["notice_days"], caller.name)
+    return view
+
+
+@router.get("/customers/{customer_id}/changes")
+async def list_changes(
+    customer_id: CustomerId, services: ServicesDep, query: Annotated[PageQuery, Query()]
+) -> Listed[ChangeView]:
+    """Who changed what, newest first."""
+    async with services.database.session() as session:
+        found(await customer(session, customer_id), "customer")
+        rows = await changes(session, customer_id, after=query.after(CHANGES), limit=query.limit)
+        return listed(rows, CHANGES, ChangeView.model_validate)
+
+
+def _shown(value: str | int | list[str] | datetime | None) -> str | None:
+    if value is None:
+        return None
+    return ", ".join(value) if isinstance(value, list) else str(value)

@@ -1,0 +1,118 @@
+"""Invoices: numbered, with their lines and every try to collect them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from fastapi import Path, Query
+from pydantic import Field
+
+from api.charges import ChargeView
+from api.context import CallerDep, OnceDep, ServicesDep
+from api.fields import Identifier, Instant, View
+from api.paging import Listed, PageQuery, listed
+from api.routing import noun
+from api.rows import found
+from api.subscription_commands import CollectBody
+from domain.errors import Refused
+from domain.messages import CollectNow, Envelope
+from models import Invoice
+from models.queries_billing import INVOICES, BillingFilter, charges_of, invoice, invoices, lines
+
+PAY_TRIGGER: Final = "pay"
+
+router = noun("invoices")
+InvoiceId = Annotated[Identifier, Path(description="Id of the invoice")]
+
+
+class InvoiceView(View):
+    """An invoice. `local_date` is its date in the customer's zone; `amount_due` is what the credit left to pay."""
+
+    id: str
+    number: str
+    customer_id: str
+    subscription_id: str
+    cycle: int
+    reason: str
+    currency: str
+    total: int
+    credit_applied: int
+    amount_due: int
+    status: str
+    issued_at: Instant
+    local_date: str
+    period_start: Instant | None
+    period_end: Instant | None
+    paid_at: Instant | None
+    test_mode: bool
+
+
+class LineView(View):
+    """One line: quantity times unit amount is amount, always."""
+
+    position: int
+    kind: str
+    description: str
+    quantity: int
+    unit_amount: int
+    amount: int
+    period_start: Instant | None
+    period_end: Instant | None
+
+
+class InvoiceDetail(InvoiceView):
+    """An invoice with its lines and charges."""
+
+    lines: list[LineView] = Field(default_factory=list)
+    charges: list[ChargeView] = Field(default_factory=list)
+
+
+class InvoiceQuery(PageQuery):
+    """Which invoices."""
+
+    customer_id: Identifier | None = None
+    subscription_id: Identifier | None = None
+    status: Literal["open", "paid", "uncollectible", "void"] | None = None
+    test_mode: bool | None = None
+
+
+@router.get("/invoices")
+async def list_invoices(services: ServicesDep, query: Annotated[InvoiceQuery, Query()]) -> Listed[InvoiceView]:
+    """List invoices, newest first."""
+    wanted = BillingFilter(**query.model_dump(exclude={"limit", "cursor"}))
+    async with services.database.session() as session:
+        rows = await invoices(session, wanted, after=query.after(INVOICES), limit=query.limit)
+        return listed(rows, INVOICES, InvoiceView.model_validate)
+
+
+@router.get("/invoices/{invoice_id}")
+async def get_invoice(invoice_id: InvoiceId, services: ServicesDep) -> InvoiceDetail:
+    """Read one invoice with its lines and charges."""
+    return await _detail(services, invoice_id)
+
+
+@router.post("/invoices/{invoice_id}/pay")
+async def pay_invoice(
+    invoice_id: InvoiceId, services: ServicesDep, once: OnceDep, caller: CallerDep, body: CollectBody | None = None
+) -> InvoiceDetail:
+    """Try to collect an open invoice now, with this method or the customer's order of use."""
+    asked = body or CollectBody()
+    async with services.database.session() as session:
+        row: Invoice = found(await invoice(session, invoice_id), "invoice")
+    if row.status != "open":
+        raise Refused("not_open", f"This invoice is {row.status}.")
+    command = CollectNow(asked.payment_method_id, PAY_TRIGGER)
+    envelope = Envelope(once.id("cmd"), command, asked.actor or caller.name, asked.reason, asked.expected_cycle)
+    await services.commands.send(row.subscription_id, envelope)
+    return await _detail(services, invoice_id)
+
+
+async def _detail(services: ServicesDep, invoice_id: str) -> InvoiceDetail:
+    async with services.database.session() as session:
+        row = found(await invoice(session, invoice_id), "invoice")
+        view = InvoiceView.model_validate(row)
+        return InvoiceDetail(
+            **dict(view),
+            lines=[LineView.model_validate(line) for line in await lines(session, invoice_id)],
+            charges=[ChargeView.model_validate(charge) for charge in await charges_of(session, invoice_id)],
+        )

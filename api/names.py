@@ -1,0 +1,32 @@
+"""How commands are called by callers: by the last part of their route."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# The kinds of `domain.messages` that people may send → the last part of their route.
+ROUTES: Final = {
+    "skip": "skip",
+    "extend_trial": "extend-trial",
+    "restart_trial": "restart-trial",
+    "end_trial": "end-trial",
+    "stop_trial": "stop-trial",
+    "change_terms": "change",
+    "change_date": "change-date",
+    "force_bill": "force-bill",
+    "charge_now": "charge",
+    "pause": "pause",
+    "resume": "resume",
+    "cancel": "cancel",
+    "undo_cancel": "undo-cancel",
+    "restart": "restart",
+    "grant_credit": "credit",
+    "place_hold": "hold",
+    "release_hold": "release-hold",
+    "collect_now": "collect",
+}
+
+
+def routes_of(kinds: tuple[str, ...]) -> list[str]:
+    """The commands as callers know them."""
+    return [ROUTES[kind] for kind in kinds if kind in ROUTES]

@@ -1,0 +1,51 @@
+"""What a changed customer means for its subscriptions: commands through the one door, each with its own identity."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from api.context import Services
+from api.idempotency import Once
+from domain.errors import NotFound, Refused
+from domain.ids import derive
+from domain.messages import CollectNow, Envelope, SetNotice
+from models.queries_customers import last_change
+from models.queries_subscriptions import living_of, with_open_invoice
+
+CARD_UPDATE: Final = "card_update"
+
+
+async def tell_subscriptions(services: Services, customer_id: str, days: int, actor: str) -> None:
+    """A new `notice_days` for every subscription that lives.
+
+    Safe to repeat after an outage in the middle: the commands' ids come from the logged change.
+    """
+    async with services.database.session() as session:
+        change = await last_change(session, customer_id, "notice_days")
+        subscriptions = await living_of(session, customer_id)
+    if change is None:  # as it always was: the subscriptions started with it
+        return
+    for subscription in subscriptions:
+        envelope = Envelope(derive("cmd", subscription, str(change)), SetNotice(days), actor)
+        await send_if_taken(services, subscription, envelope)
+
+
+async def collect_open(services: Services, customer_id: str, method_id: str, once: Once, actor: str) -> None:
+    """Try the open invoices at once with a method that was just added or made the default (policy `card_update`)."""
+    async with services.database.session() as session:
+        subscriptions = await with_open_invoice(session, customer_id)
+    for subscription in subscriptions:
+        command = CollectNow(method_id, CARD_UPDATE)
+        await send_if_taken(services, subscription, Envelope(derive(once.id("cmd"), subscription), command, actor))
+
+
+async def send_if_taken(services: Services, subscription_id: str, envelope: Envelope) -> None:
+    """Send a command that is right to drop where it makes no sense any more.
+
+    Between the list and the command a subscription may have ended or an invoice been paid: then there is nothing
+    left to do, and the customer's own change stands.
+    """
+    try:
+        await services.commands.send(subscription_id, envelope)
+    except (Refused, NotFound):
+        return

@@ -1,0 +1,167 @@
+"""For operators: is it alive, what is stuck, what runs by the clock."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from api import errors
+from api.context import CallerDep, ServicesDep, services
+from api.fields import Body, Instant, Reason, View
+from api.fields import Query as QueryModel
+from api.names import ROUTES
+from api.routing import noun
+from domain.errors import NotFound
+from domain.money import CURRENCIES
+from models.queries_operations import Stuck, stuck
+from models.session import revision_of_code
+
+router = noun("operations")
+public = APIRouter(tags=["operations"])
+ScheduleId = Annotated[str, Path(pattern=r"^[a-z0-9-]{1,64}$", description="Id of the schedule")]
+
+
+class Health(BaseModel):
+    """Which parts answer."""
+
+    database: bool
+    temporal: bool
+
+
+class Meta(BaseModel):
+    """What a caller may want to know before the first request."""
+
+    gateways: list[str]
+    migration: str | None
+    caller: str
+    currencies: list[str]
+    commands: list[str]
+
+
+class StuckView(View):
+    """Something that waits for a person, or has been tried for too long."""
+
+    kind: str = Field(description="`subscription`, `charge` or `message`")
+    id: str
+    subscription_id: str | None
+    customer_id: str
+    why: str
+    since: Instant
+    next_action: str
+
+
+class StuckList(BaseModel):
+    """The oldest first, at most `limit` of each kind."""
+
+    items: list[StuckView]
+
+
+class StuckQuery(QueryModel):
+    """How much, and from which age on."""
+
+    limit: Annotated[int, Field(ge=1, le=100)] = 50
+    older_than_minutes: Annotated[int, Field(ge=0, le=100_000)] = 15
+
+
+class ScheduleView(View):
+    """A Temporal Schedule of this installation."""
+
+    id: str
+    note: str
+    paused: bool
+    every_s: int
+    last_at: Instant | None
+    next_at: Instant | None
+    runs: int
+
+
+class ScheduleList(BaseModel):
+    """All of them."""
+
+    items: list[ScheduleView]
+
+
+class Note(Body):
+    """Why, for the next person who looks."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "the gateway is being moved tonight"}]})
+
+    reason: Reason = ""
+
+
+@public.get(
+    "/health",
+    responses={200: {"model": Health}, 503: {"model": Health, "description": "A part does not answer"}},
+)
+async def health(request: Request) -> Response:
+    """Whether the database and Temporal can be reached. Needs no key."""
+    reached = services(request)
+    found = Health(database=await reached.database.is_reachable(), temporal=await _temporal(request))
+    return JSONResponse(found.model_dump(), 200 if found.database and found.temporal else 503)
+
+
+@router.get("/meta")
+async def read_meta(services: ServicesDep, caller: CallerDep) -> Meta:
+    """What this installation is, and who is asking."""
+    return Meta(
+        gateways=sorted(services.gateways),
+        migration=revision_of_code(),
+        caller=caller.name,
+        currencies=sorted(CURRENCIES),
+        commands=sorted(ROUTES.values()),
+    )
+
+
+@router.get("/stuck")
+async def list_stuck(services: ServicesDep, query: Annotated[StuckQuery, Query()]) -> StuckList:
+    """What needs a person or is tried for too long, with the next thing to do. Nothing is dropped in silence."""
+    async with services.database.session() as session:
+        rows: list[Stuck] = await stuck(session, limit=query.limit, older_than_minutes=query.older_than_minutes)
+    return StuckList(items=[StuckView.model_validate(row) for row in rows])
+
+
+@router.get("/schedules")
+async def list_schedules(services: ServicesDep) -> ScheduleList:
+    """What runs by the clock."""
+    return ScheduleList(items=[ScheduleView.model_validate(each) for each in await services.commands.schedules()])
+
+
+@router.post("/schedules/{schedule_id}/trigger", status_code=202)
+async def trigger_schedule(schedule_id: ScheduleId, services: ServicesDep) -> ScheduleView:
+    """Run it now, besides its times."""
+    await services.commands.trigger_schedule(schedule_id)
+    return await _schedule(services, schedule_id)
+
+
+@router.post("/schedules/{schedule_id}/pause")
+async def pause_schedule(schedule_id: ScheduleId, services: ServicesDep, caller: CallerDep, body: Note) -> ScheduleView:
+    """Stop it until resumed."""
+    await services.commands.pause_schedule(schedule_id, f"{caller.name}: {body.reason or 'paused'}")
+    return await _schedule(services, schedule_id)
+
+
+@router.post("/schedules/{schedule_id}/resume")
+async def resume_schedule(
+    schedule_id: ScheduleId, services: ServicesDep, caller: CallerDep, body: Note
+) -> ScheduleView:
+    """Let it run by its times again."""
+    await services.commands.resume_schedule(schedule_id, f"{caller.name}: {body.reason or 'resumed'}")
+    return await _schedule(services, schedule_id)
+
+
+async def _schedule(services: ServicesDep, schedule_id: str) -> ScheduleView:
+    for each in await services.commands.schedules():
+        if each.id == schedule_id:
+            return ScheduleView.model_validate(each)
+    raise NotFound("There is no such schedule.")
+
+
+async def _temporal(request: Request) -> bool:
+    try:
+        return await services(request).commands.alive()
+    except Exception as error:  # noqa: BLE001 - the question is whether it answers, not why not
+        errors.answer(error)
+        return False

@@ -1,0 +1,111 @@
+"""What every route does before its own code: the caller is known, the body is of a sane size, a POST works once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, ClassVar, Final
+
+from fastapi import APIRouter, Request, Security
+from fastapi.responses import Response
+from fastapi.routing import APIRoute
+from fastapi.security import HTTPBearer
+
+from api import errors, idempotency
+from api.keys import authenticate
+from domain.errors import InvalidInput
+
+MIB: Final = 1024 * 1024
+
+_bearer = HTTPBearer(
+    bearerFormat="dk_…", description="An API key from `python cli.py api-key create`", auto_error=False
+)
+
+_Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+class Route(APIRoute):
+    """A route of the API. Every error leaves it as a problem document."""
+
+    body_bytes_max: ClassVar[int] = MIB
+
+    def get_route_handler(self) -> _Handler:
+        own = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            try:
+                return await self._handle(request, own)
+            except Exception as error:  # noqa: BLE001 - the edge: what is not answered here would be a bare 500
+                return errors.answer(error)
+
+        return handle
+
+    async def _handle(self, request: Request, own: _Handler) -> Response:
+        database = request.app.state.services.database
+        caller = await authenticate(database, request.headers.get("authorization"))
+        request.state.caller = caller
+        self._refuse_unknown_query(request)
+        request, body = await self._read(request)
+        if request.method != "POST":
+            return await own(request)
+        asked = idempotency.asked(request, caller, body)
+        request.state.once = asked.once
+        if (before := await idempotency.claim(database, asked)) is not None:
+            return before
+        try:
+            response = await own(request)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the key must be freed or the answer kept
+            response = errors.answer(error)
+        await idempotency.settle(database, asked, response)
+        return response
+
+    def _refuse_unknown_query(self, request: Request) -> None:
+        """A route's query is one model that forbids what it does not know, or there is none."""
+        if request.query_params and not self.dependant.query_params:
+            raise InvalidInput(next(iter(request.query_params)), "there is no such query parameter here")
+
+    async def _read(self, request: Request) -> tuple[Request, bytes]:
+        """The request with its whole body read; reading stops as soon as it is too large."""
+        receive, size, limit = request.receive, 0, self.body_bytes_max
+        too_large = InvalidInput("body", f"is at most {limit} bytes", code="body_too_large")
+        if int(request.headers.get("content-length") or 0) > limit:
+            raise too_large
+
+        async def counted() -> Any:
+            nonlocal size
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size > limit:
+                raise too_large
+            return message
+
+        request = Request(request.scope, counted)
+        return request, await request.body()
+
+
+class LargeRoute(Route):
+    """For files in a body."""
+
+    body_bytes_max: ClassVar[int] = 64 * MIB
+
+
+def _problem(description: str) -> dict[str, Any]:
+    return {
+        "model": errors.Problem,
+        "description": description,
+        "content": {errors.PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+
+
+PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
+    401: _problem("No API key, or none that works"),
+    404: _problem("There is no such thing"),
+    409: _problem("Right input, wrong moment; `allowed` says what would be taken now"),
+    422: _problem("A field breaks a rule; `errors` names field and rule; nothing was changed"),
+    500: _problem("A bug; the same request may be repeated"),
+    503: _problem("A part of the system is down; repeat after `Retry-After` seconds"),
+}
+
+
+def noun(tag: str, *, route_class: type[Route] = Route) -> APIRouter:
+    """A router for one noun, with everything its routes share."""
+    return APIRouter(tags=[tag], route_class=route_class, responses=PROBLEMS, dependencies=[Security(_bearer)])

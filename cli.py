@@ -1,0 +1,223 @@
+"""One door for people at a terminal: `python cli.py --help` lists what there is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, Final, TypeVar
+
+import typer
+from alembic import command
+from rich.console import Console
+from sqlalchemy import make_url
+
+import cli_import
+import settings
+from api import keys
+from bench.fleets import Late
+from bench.main import LATEST, measure
+from domain.errors import DunlinError
+from local import gateway as sandbox
+from local import lifetime, mailsink
+from local.demo import demo_settings, tell_story
+from local.keys import api_key
+from local.ports import PortTaken
+from local.stack import FolderInUse, Stack
+from local.supervisor import StartFailed
+from models.session import Database, alembic_config
+
+EXIT_FAILED: Final = 1
+
+T = TypeVar("T")
+
+app = typer.Typer(
+    help="Dunlin: an open subscription-billing platform.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,  # locals hold addresses with passwords
+)
+api_key_commands = typer.Typer(help="API keys: create, list, revoke.", no_args_is_help=True)
+app.add_typer(api_key_commands, name="api-key")
+import_commands = typer.Typer(help="Bring what another system has, through the API.", no_args_is_help=True)
+app.add_typer(import_commands, name="import")
+out = Console()
+err = Console(stderr=True)
+
+
+@app.command()
+def up() -> None:
+    """Start everything on this machine and serve until Ctrl-C; data stay in one folder."""
+    raise typer.Exit(lifetime.run(_on_stack(settings.load(), _serve)))
+
+
+@app.command()
+def demo(
+    *,
+    leave: Annotated[
+        bool, typer.Option("--exit", envvar="DEMO_EXIT", help="End with the verdict: status 0, or 1.")
+    ] = False,
+) -> None:
+    """Start everything afresh, play a year of subscribers, check it, and serve until Ctrl-C."""
+    chosen = demo_settings(settings.load())
+    raise typer.Exit(lifetime.run(_on_stack(chosen, tell_story if leave else _tell_and_serve)))
+
+
+@app.command()
+def bench(
+    *,
+    quick: Annotated[bool, typer.Option("--quick", help="A few of everything: its times mean little.")] = False,
+    output: Annotated[Path, typer.Option(help="Where the result goes.")] = LATEST,
+) -> None:
+    """Measure what a renewal costs, beside bare workflows on the same machine."""
+    raise typer.Exit(lifetime.run(_bench(quick=quick, output=output)))
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the tables of DATABASE_URL to what this code expects."""
+    url = settings.load().database_url
+    if url is None:
+        err.print("DATABASE_URL is not set; the embedded database is migrated by `up` itself.")
+        raise typer.Exit(settings.EXIT_BAD_SETTINGS)
+    command.upgrade(alembic_config(url), "head")
+    out.print("The database is up to date.")
+
+
+@app.command()
+def gateway(
+    port: Annotated[int | None, typer.Option(help="Port on loopback, 0 for a free one.")] = None,
+    db: Annotated[Path | None, typer.Option(help="The gateway's own database.")] = None,
+) -> None:
+    """Run the sandbox gateway alone."""
+    chosen = settings.load()
+    sandbox.serve(chosen.gateway_port if port is None else port, db or chosen.data_dir / "gateway.db")
+
+
+@app.command(name="mailsink")
+def mail_sink() -> None:
+    """Run the mail sink alone."""
+    chosen = settings.load()
+    mailsink.serve(chosen.mailsink_smtp_port, chosen.mailsink_http_port, chosen.data_dir / "mail.db")
+
+
+@api_key_commands.command("create")
+def create_api_key(name: Annotated[str, typer.Option(help="Stands as actor on what is done with the key.")]) -> None:
+    """Make an API key for DATABASE_URL and print it: the only time it can be seen."""
+    out.print(_with_database(lambda database: keys.create_key(database, name)), highlight=False, soft_wrap=True)
+
+
+@api_key_commands.command("list")
+def list_api_keys() -> None:
+    """Show all keys, working and revoked."""
+    for key in _with_database(keys.list_keys):
+        state = f"revoked {key.revoked_at:%Y-%m-%d}" if key.revoked_at else "working"
+        row = f"{key.id}  {key.prefix}…  {key.created_at:%Y-%m-%d}  {state}  {key.name}"
+        out.print(row, markup=False, highlight=False, soft_wrap=True)
+
+
+@api_key_commands.command("revoke")
+def revoke_api_key(key: Annotated[str, typer.Argument(help="Id or prefix, as `list` shows it.")]) -> None:
+    """End a key at once."""
+    revoked = _with_database(lambda database: keys.revoke_key(database, key.rstrip("…")))
+    out.print(f"{revoked.name} ({revoked.id}) is revoked.", markup=False, highlight=False)
+
+
+@import_commands.command("subscribers")
+def import_subscribers(
+    file: Annotated[Path, typer.Argument(help="CSV in UTF-8, with a header.")],
+    mapping: Annotated[Path, typer.Option(help="YAML: which column is what; docs/imports.md describes it.")],
+    cut_over: Annotated[str | None, typer.Option(help="In place of the mapping's own.")] = None,
+    refused: Annotated[Path | None, typer.Option(help="Where refused rows go; else FILE.refused.csv.")] = None,
+    api_key: Annotated[str | None, typer.Option(help="In place of DUNLIN_API_KEY.")] = None,
+) -> None:
+    """Import running subscriptions; rows that are there already stay as they are. Status 1: some were refused."""
+    wanted = cli_import.Wanted(file, mapping, cut_over, api_key, refused)
+    raise typer.Exit(cli_import.import_subscribers(wanted, settings.load()))
+
+
+async def _bench(*, quick: bool, output: Path) -> int:
+    try:
+        await measure(quick=quick, output=output, console=out, tell=_tell)
+    except (StartFailed, Late) as error:
+        _tell(str(error))
+        return EXIT_FAILED
+    return lifetime.EXIT_OK
+
+
+def _with_database(work: Callable[[Database], Awaitable[T]]) -> T:
+    """Run `work` on DATABASE_URL; a refusal is told in one line and ends with status 1."""
+    url = settings.load().database_url
+    if url is None:
+        err.print("DATABASE_URL is not set.")
+        raise typer.Exit(settings.EXIT_BAD_SETTINGS)
+
+    async def opened() -> T:
+        database = Database.connect(url, application_name="dunlin-cli", pool_max=1)
+        try:
+            return await work(database)
+        finally:
+            await database.close()
+
+    try:
+        return asyncio.run(opened())
+    except DunlinError as error:
+        _tell(error.message)
+        raise typer.Exit(EXIT_FAILED) from None
+
+
+async def _on_stack(chosen: settings.Settings, work: Callable[[Stack], Awaitable[int]]) -> int:
+    out.print("Starting PostgreSQL, Temporal, the gateway and the mail sink …")
+    try:
+        async with Stack(chosen, ephemeral=False, tell=_tell) as stack:
+            await stack.migrate()
+            out.print("Starting the worker and the API …")
+            await stack.start_worker()
+            await stack.start_api()
+            await api_key(stack)
+            return await work(stack)
+    except (StartFailed, PortTaken, FolderInUse) as error:
+        err.print("[bold red]Not started[/]")
+        _tell(str(error))
+        return EXIT_FAILED
+
+
+async def _serve(stack: Stack) -> int:
+    _print_addresses(stack, await api_key(stack))
+    out.print("Ctrl-C stops everything.")
+    await asyncio.Event().wait()
+    return lifetime.EXIT_OK
+
+
+async def _tell_and_serve(stack: Stack) -> int:
+    await tell_story(stack)
+    out.print("\nAll of it goes on running:")
+    return await _serve(stack)
+
+
+def _tell(text: str) -> None:
+    err.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _print_addresses(stack: Stack, key: str) -> None:
+    rows = {
+        "API": f"{stack.api_url}/v1",
+        "API documentation": f"{stack.api_url}/docs",
+        "API key": key,
+        "Temporal UI": stack.temporal_ui_url,
+        "Temporal": stack.temporal_address,
+        "Gateway": stack.gateway_url,
+        "Test cards": f"{stack.gateway_url}/control/cards" if stack.embeds_gateway else None,
+        "Mail sink": f"{stack.mailsink_url}/messages" if stack.mailsink_url else None,
+        "Database": make_url(stack.database_url).render_as_string(hide_password=True),
+        "Data": str(stack.folder),
+        "Logs": str(stack.processes.logs),
+        "Try": f"curl -H 'Authorization: Bearer {key}' {stack.api_url}/v1/charges?limit=3",
+    }
+    for name, address in rows.items():
+        if address is not None:
+            out.print(f"  [bold]{name:<18}[/] {address}", highlight=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,196 @@
+"""Other terms or another date in the middle of a life: what is credited, what is charged, what moves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from domain.calendar import Period, anchor_from, boundary, whole_second
+from domain.errors import Broken, InvalidInput, Refused
+from domain.invoicing import cycle_line, open_invoice, running_price
+from domain.messages import ChangeDate, ChangeTerms, When
+from domain.money import Money
+from domain.plan import change_calendar, due_at, enter_period
+from domain.proration import length, prorate_change, prorate_stub
+from domain.state import Change, InvoiceReason, Line, LineKind, State, Status
+from domain.terms import Terms
+
+DATE_MOVE_MAX = timedelta(days=732)
+
+
+@dataclass(frozen=True, slots=True)
+class ChangePreview:
+    """What a change of terms would do: the lines of its invoice (none when later), and the next due date.
+
+    `net` is what is charged now (minor units; negative becomes credit).
+    """
+
+    when: When
+    lines: tuple[Line, ...]
+    net: int
+    next_due: datetime | None
+
+
+def preview_change(state: State, command: ChangeTerms, now: datetime) -> ChangePreview:
+    """What the command would do at `now`, by the code that does it. Raises what the command would raise."""
+    after = change_terms(state, command, "preview", "", now)
+    issued = [entry for entry in after.journal[len(state.journal) :] if entry.kind == "invoice_issued"]
+    lines = issued[0].lines if issued else ()
+    planned = any(entry.kind == "change_planned" for entry in after.journal[len(state.journal) :])
+    when = When.PERIOD_END if planned else When.NOW
+    return ChangePreview(when, lines, sum(line.amount for line in lines), due_at(after))
+
+
+def change_terms(state: State, command: ChangeTerms, actor: str, reason: str, now: datetime) -> State:
+    """Pin other terms: at renewal, or now with credit for the unused part and charge for the rest."""
+    if command.terms.currency != state.currency:
+        raise InvalidInput("price_id", f"the subscription is billed in {state.currency}", code="currency_mismatch")
+    when = command.when or _when(state, command.terms)
+    if when is When.PERIOD_END and state.status not in {Status.SCHEDULED, Status.TRIALING}:
+        state = state.note(
+            now, "change_planned", actor=actor, reason=reason, price_id=command.terms.price_id,
+            amount=command.terms.price.minor, cycle=state.cycle,
+        )  # fmt: skip
+        return replace(state, change=Change(command.terms, command.keep_anchor))
+    if state.collecting is not None:
+        raise Refused("payment_open", "a change now has to wait: an invoice is still being collected")
+    before = state
+    state = state.note(
+        now, "terms_changed", actor=actor, reason=reason, price_id=command.terms.price_id,
+        amount=command.terms.price.minor,
+    )  # fmt: skip
+    state = replace(state, change=None)
+    base = due_at(state)
+    if state.status is Status.SCHEDULED or base is None:
+        return replace(state, terms=command.terms)
+    if state.status is Status.TRIALING or before.period is None or before.period.end <= now:
+        # Nothing paid is running: the new terms begin with the next cycle.
+        return change_calendar(state, command.terms, base, keep_anchor=command.keep_anchor)
+    return _in_mid_period(state, command, before.period, now)
+
+
+def _when(state: State, terms: Terms) -> When:
+    """A smaller price for the same interval waits for the period's end (policy `downgrade`)."""
+    smaller = terms.price < state.terms.price
+    return When.PERIOD_END if smaller and terms.interval == state.terms.interval else When.NOW
+
+
+def _in_mid_period(state: State, command: ChangeTerms, current: Period, now: datetime) -> State:
+    """Move plan and period to the new terms, and issue the invoice of the difference.
+
+    A period that was billed ahead changes when it begins.
+    """
+    old, new = state.terms, command.terms
+    at = max(now, current.start)
+    proration = prorate_change(
+        old=running_price(state, old),
+        new=running_price(state, new),
+        paid=Money(state.paid_for_period, old.currency),
+        period=current,
+        at=at,
+        zone=state.zone,
+        basis=new.basis,
+    )
+    rest = Period(at, current.end)
+    credit = proration.credit.minor if command.prorate else 0
+    unused = Line(LineKind.PRORATION_CREDIT, f"Unused: {old.product_name}", 1, credit, rest)
+    changed = change_calendar(state, new, at, keep_anchor=command.keep_anchor)
+    if new.same_calendar(old):
+        charge = proration.charge.minor if command.prorate else 0
+        remaining = Line(LineKind.PRORATION_CHARGE, f"Remaining: {new.product_name}", 1, charge, rest)
+        changed = replace(changed, paid_for_period=state.paid_for_period + credit)
+        return _bill_change(changed, (unused, remaining), rest, state.cycle - 1, now)
+    first, changed = cycle_line(changed), enter_period(changed)
+    return _bill_change(changed, (unused, first), changed.period, state.cycle, now)
+
+
+def _bill_change(state: State, lines: tuple[Line, Line], span: Period | None, cycle: int, now: datetime) -> State:
+    """One invoice, credit then charge; a line of nothing is left out, an invoice without lines is none."""
+    worth_telling = tuple(line for line in lines if line.amount)
+    if not worth_telling:
+        return state
+    state = replace(state, changes=state.changes + 1)
+    return open_invoice(
+        state, now, InvoiceReason.CHANGE, worth_telling, cycle=cycle, trigger="change",
+        pays_for_period=lines[1].amount, span=span, sequence=state.changes,
+    )  # fmt: skip
+
+
+def change_date(state: State, command: ChangeDate, actor: str, reason: str, now: datetime) -> State:
+    """The next cycle falls due at another time, on whose local day all later ones fall due too.
+
+    With proration the time won or lost is a line of the next invoice: a charge for days added, a credit for
+    paid days taken away. A charge that still waits is cut where its days are taken away again.
+    """
+    new_due = whole_second(command.next_due)
+    if not now < new_due <= now + DATE_MOVE_MAX:
+        raise InvalidInput("next_due", f"must be in the future, at most {DATE_MOVE_MAX.days} days from now")
+    old_due, current = due_at(state), state.period
+    if old_due is None or current is None:
+        raise Broken("a date is changed where no period has begun")
+    if current.start >= new_due:
+        raise InvalidInput("next_due", f"must be after {current.start.isoformat()}, up to when is billed already")
+    state = state.note(
+        now, "date_changed", actor=actor, reason=reason, old_due=old_due.isoformat(), new_due=new_due.isoformat(),
+        prorate=command.prorate,
+    )  # fmt: skip
+    state = replace(state, pending_lines=_cut(state, new_due))
+    if command.prorate and new_due > old_due:
+        added = _added(state, Period(old_due, new_due))
+        state = replace(state, pending_lines=(*state.pending_lines, added))
+    if new_due < current.end:
+        state = _shorten(state, current, new_due, prorate=command.prorate)
+    anchor = anchor_from(new_due, state.zone, state.terms.month_end)
+    return replace(state, anchor=anchor, index=0, stub=None)
+
+
+def _cut(state: State, new_due: datetime) -> tuple[Line, ...]:
+    """The waiting lines without charges for days that are no longer added."""
+    kept: list[Line] = []
+    for line in state.pending_lines:
+        span = line.period
+        if line.amount < 0 or span is None or span.end <= new_due:
+            kept.append(line)
+        elif span.start < new_due:
+            rest = Period(span.start, new_due)
+            basis = state.terms.basis
+            days, whole = length(rest, state.zone, basis), length(span, state.zone, basis)
+            part = Money(line.unit_amount, state.currency).fraction(days, max(whole, 1))
+            kept.append(replace(line, unit_amount=part.minor, period=rest))
+    return tuple(kept)
+
+
+def _added(state: State, added: Period) -> Line:
+    """The charge for time before the next cycle, as a part of the period that would end there."""
+    terms = state.terms
+    anchor = anchor_from(added.end, state.zone, terms.month_end)
+    full = Period(boundary(anchor, terms.interval, -1), added.end)
+    charge = prorate_stub(price=terms.price, stub=added, full=full, zone=state.zone, basis=terms.basis)
+    return Line(LineKind.PRORATION_CHARGE, f"Added: {terms.product_name}", 1, charge.minor, added)
+
+
+def _shorten(state: State, current: Period, new_due: datetime, *, prorate: bool) -> State:
+    """End the running period earlier; with proration its last days become a credit on the next invoice."""
+    shorter = Period(current.start, new_due)
+    if not prorate:
+        return replace(state, period=shorter)
+    terms = state.terms
+    credit = prorate_change(
+        old=running_price(state, terms),
+        new=Money.zero(state.currency),
+        paid=Money(state.paid_for_period, state.currency),
+        period=current,
+        at=new_due,
+        zone=state.zone,
+        basis=terms.basis,
+    ).credit.minor
+    taken = Line(
+        LineKind.PRORATION_CREDIT, f"Taken away: {terms.product_name}", 1, credit, Period(new_due, current.end)
+    )
+    return replace(
+        state,
+        period=shorter,
+        part_of=state.part_of or current,
+        paid_for_period=state.paid_for_period + credit,
+        pending_lines=(*state.pending_lines, taken) if credit else state.pending_lines,
+    )

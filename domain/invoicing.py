@@ -1,0 +1,123 @@
+"""What an invoice says: its lines, what credit covers, what is left to collect."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from domain.calendar import Period
+from domain.errors import Broken
+from domain.money import Money
+from domain.plan import next_period
+from domain.proration import prorate_cancel, prorate_stub
+from domain.state import (
+    SYSTEM,
+    Collecting,
+    Entry,
+    EntryData,
+    InvoiceReason,
+    Line,
+    LineKind,
+    State,
+    invoice_id,
+)
+from domain.terms import Terms
+
+
+def cycle_line(state: State) -> Line:
+    """The line of the cycle now due: a whole period, or the part before an aligned anchor."""
+    terms = state.terms
+    span, whole = next_period(state)
+    if whole is None:
+        return Line(LineKind.CYCLE, terms.product_name, terms.quantity, terms.unit_amount, span)
+    part = prorate_stub(price=terms.price, stub=span, full=whole, zone=state.zone, basis=terms.basis)
+    return Line(LineKind.STUB, f"{terms.product_name} (part of a period)", 1, part.minor, span)
+
+
+def running_price(state: State, terms: Terms) -> Money:
+    """What the running period costs by `terms`: the price, or the part of it that a part of a period is worth."""
+    if state.period is None or state.part_of is None:
+        return terms.price
+    return prorate_stub(price=terms.price, stub=state.period, full=state.part_of, zone=state.zone, basis=terms.basis)
+
+
+def credit_unused(state: State, now: datetime, *, actor: str, reason: str) -> State:
+    """Give the unused part of the paid period back as credit on account, once: nothing of it counts as paid then."""
+    if state.period is None or state.period.end <= now:
+        return state
+    credit = -prorate_cancel(
+        price=running_price(state, state.terms),
+        paid=Money(state.paid_for_period, state.currency),
+        period=state.period,
+        at=now,
+        zone=state.zone,
+        basis=state.terms.basis,
+    ).minor
+    return grant(replace(state, paid_for_period=0), now, credit, source="unused", actor=actor, reason=reason)
+
+
+def grant(state: State, now: datetime, amount: int, *, source: str, actor: str, reason: str) -> State:
+    """Put an amount (minor units) on account. `source`: `unused` time that was paid for, or an `agent`'s gift."""
+    if amount == 0:
+        return state
+    balance = state.credit + amount
+    state = state.note(
+        now, "credit_granted", actor=actor, reason=reason, amount=amount, currency=state.currency, source=source,
+        balance=balance,
+    )  # fmt: skip
+    return replace(state, credit=balance)
+
+
+def open_invoice(
+    state: State,
+    now: datetime,
+    reason: InvoiceReason,
+    lines: tuple[Line, ...],
+    *,
+    cycle: int,
+    trigger: str,
+    pays_for_period: int,
+    span: Period | None,
+    sequence: int = 0,
+    use_credit: bool = True,
+) -> State:
+    """Issue an invoice and begin to collect it. Credit on account is used before any card.
+
+    A negative total becomes credit; nothing is then due. There is one open invoice at a time.
+    """
+    if state.collecting is not None:
+        raise Broken(f"an invoice of subscription {state.id} is still being collected")
+    total = sum(line.amount for line in lines)
+    credit_applied = min(state.credit, max(total, 0)) if use_credit else 0
+    amount_due = max(total, 0) - credit_applied
+    identity = invoice_id(state.id, cycle, reason, sequence)
+    data: EntryData = {
+        "invoice_id": identity,
+        "reason": reason.value,
+        "cycle": cycle,
+        "price_id": state.terms.price_id,
+        "quantity": state.terms.quantity,
+        "sequence": sequence,
+        "trigger": trigger,
+        "currency": state.currency,
+        "total": total,
+        "credit_applied": credit_applied,
+        "amount_due": amount_due,
+        "period_start": span.start.isoformat() if span else None,
+        "period_end": span.end.isoformat() if span else None,
+    }
+    state = state.enter(Entry(state.seq + 1, now, "invoice_issued", SYSTEM, "", data, lines))
+    return replace(
+        state,
+        credit=state.credit - credit_applied + max(-total, 0),
+        collecting=Collecting(
+            invoice_id=identity,
+            cycle=cycle,
+            reason=reason,
+            sequence=sequence,
+            pays_for_period=pays_for_period,
+            amount_due=amount_due,
+            issued_at=now,
+            trigger=trigger,
+        ),
+    )

@@ -1,0 +1,414 @@
+"""What is said between the rooms: commands in, facts back from the world, steps to take.
+
+Commands come from people and programs and may be refused; facts happened and never are. Each has a literal
+`kind`, by which it is told apart when it travels as JSON.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+
+from domain.declines import DeclineKind
+from domain.terms import DunningTerms, Terms, Trigger
+
+# ---------------------------------------------------------------- commands
+
+
+class When(StrEnum):
+    """At once, or when the paid period ends."""
+
+    NOW = "now"
+    PERIOD_END = "period_end"
+
+
+class RefundChoice(StrEnum):
+    """What a cancellation gives back for the unused part: nothing, or credit on account."""
+
+    NONE = "none"
+    CREDIT = "credit"
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """Leave out the next `cycles` cycles; 0 takes earlier skips back."""
+
+    cycles: int
+    kind: Literal["skip"] = "skip"
+
+
+@dataclass(frozen=True, slots=True)
+class ExtendTrial:
+    """Move the trial's end by so many days."""
+
+    days: int
+    kind: Literal["extend_trial"] = "extend_trial"
+
+
+@dataclass(frozen=True, slots=True)
+class RestartTrial:
+    """Begin the trial again, now, with its full length or `days`."""
+
+    days: int | None = None
+    kind: Literal["restart_trial"] = "restart_trial"
+
+
+@dataclass(frozen=True, slots=True)
+class EndTrial:
+    """End the trial now and bill the first cycle."""
+
+    kind: Literal["end_trial"] = "end_trial"
+
+
+@dataclass(frozen=True, slots=True)
+class StopTrial:
+    """End the trial now without billing: the subscription is cancelled."""
+
+    kind: Literal["stop_trial"] = "stop_trial"
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeTerms:
+    """Other price, option or quantity. `when` None: a smaller price waits for the period's end, others are now.
+
+    `prorate`: credit then charge; `keep_anchor`: another interval keeps the billing day.
+    """
+
+    terms: Terms
+    when: When | None = None
+    prorate: bool = True
+    keep_anchor: bool = False
+    kind: Literal["change_terms"] = "change_terms"
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeDate:
+    """The next billing date becomes `next_due`, and its local day the anchor from then on."""
+
+    next_due: datetime
+    prorate: bool = False
+    kind: Literal["change_date"] = "change_date"
+
+
+@dataclass(frozen=True, slots=True)
+class ForceBill:
+    """Bill the next cycle now, or, in dunning, try the open invoice now. Its due time will not bill it again."""
+
+    kind: Literal["force_bill"] = "force_bill"
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeNow:
+    """A charge by hand for something beside the plan: minor units, what for, and with which method (None: the default).
+
+    It succeeds or fails at once: a decline voids its invoice and starts no dunning.
+    """
+
+    amount: int
+    currency: str
+    description: str
+    method_id: str | None = None
+    kind: Literal["charge_now"] = "charge_now"
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Stop access and billing, until a time or until resumed."""
+
+    when: When = When.PERIOD_END
+    resume_at: datetime | None = None
+    kind: Literal["pause"] = "pause"
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """End a pause: a new period starts today. A pause not yet begun is taken back."""
+
+    kind: Literal["resume"] = "resume"
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """End the subscription now or at the period's end."""
+
+    when: When = When.PERIOD_END
+    refund: RefundChoice = RefundChoice.NONE
+    kind: Literal["cancel"] = "cancel"
+
+
+@dataclass(frozen=True, slots=True)
+class UndoCancel:
+    """Take a cancellation back before it takes effect."""
+
+    kind: Literal["undo_cancel"] = "undo_cancel"
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """Begin a cancelled subscription again, as the same one; a new period starts now."""
+
+    kind: Literal["restart"] = "restart"
+
+
+@dataclass(frozen=True, slots=True)
+class GrantCredit:
+    """An amount (minor units) that the next rebills use up before any card."""
+
+    amount: int
+    currency: str
+    kind: Literal["grant_credit"] = "grant_credit"
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceHold:
+    """Operations stop this subscription; commands still work, nothing is billed until release or expiry."""
+
+    owner: str
+    expires_at: datetime
+    kind: Literal["place_hold"] = "place_hold"
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseHold:
+    """End a hold; what came due meanwhile is caught up by the policy."""
+
+    kind: Literal["release_hold"] = "release_hold"
+
+
+@dataclass(frozen=True, slots=True)
+class CollectNow:
+    """Try the open invoice now, with this method or the customer's order. Not counted as a dunning retry.
+
+    `trigger` says why: a new card, a payment through a link, an agent.
+    """
+
+    method_id: str | None = None
+    trigger: str = "manual"
+    kind: Literal["collect_now"] = "collect_now"
+
+
+@dataclass(frozen=True, slots=True)
+class BillDue:
+    """From a billing run: bill what is due, never early. Idempotent by its very nature."""
+
+    run_id: str
+    kind: Literal["bill_due"] = "bill_due"
+
+
+@dataclass(frozen=True, slots=True)
+class SetNotice:
+    """The customer wants a notice so many days before a renewal; 0 turns it off."""
+
+    days: int
+    kind: Literal["set_notice"] = "set_notice"
+
+
+Command = (
+    Skip
+    | ExtendTrial
+    | RestartTrial
+    | EndTrial
+    | StopTrial
+    | ChangeTerms
+    | ChangeDate
+    | ForceBill
+    | ChargeNow
+    | Pause
+    | Resume
+    | Cancel
+    | UndoCancel
+    | Restart
+    | GrantCredit
+    | PlaceHold
+    | ReleaseHold
+    | CollectNow
+    | BillDue
+    | SetNotice
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """A command with who, why, and its identity (the caller's idempotency key).
+
+    `expected_cycle`, when given, refuses a command meant for a cycle that has passed in the meantime.
+    """
+
+    id: str
+    command: Command
+    actor: str
+    reason: str = ""
+    expected_cycle: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Begin a subscription. `start_at` None means now; `bill_from` is an import's cut-over: no period that
+    began before it is billed. Times are aware UTC. `request_id` is the identity of the request that asked for it.
+    """
+
+    id: str
+    customer_id: str
+    zone: str
+    terms: Terms
+    actor: str
+    start_at: datetime | None = None
+    bill_from: datetime | None = None
+    external_id: str | None = None
+    test_mode: bool = False
+    trigger: Trigger = Trigger.TIMER
+    notice_days: int = 0
+    request_id: str | None = None
+
+
+# ---------------------------------------------------------------- facts
+
+
+@dataclass(frozen=True, slots=True)
+class Charged:
+    """The invoice was paid in full by this attempt; amount 0 means nothing had to be charged."""
+
+    attempt: int
+    amount: int
+    method_id: str | None = None
+    gateway: str | None = None
+    gateway_id: str | None = None
+    kind: Literal["charged"] = "charged"
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """The attempt was declined. `another`: the customer has a method not yet tried in this round.
+
+    `policy` is the dunning policy in force, pinned if dunning starts now.
+    """
+
+    attempt: int
+    method_id: str
+    code: str
+    decline: DeclineKind
+    another: bool
+    policy: DunningTerms
+    gateway: str | None = None
+    kind: Literal["declined"] = "declined"
+
+
+@dataclass(frozen=True, slots=True)
+class NoMethod:
+    """There was nothing to charge: counts as a failed attempt, and the customer is asked for a card."""
+
+    attempt: int
+    policy: DunningTerms
+    kind: Literal["no_method"] = "no_method"
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """The gateway was down and surely did not take the charge: the same attempt again later."""
+
+    attempt: int
+    gateway: str
+    kind: Literal["parked"] = "parked"
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """The answer was lost: the gateway must be asked before anything else is tried."""
+
+    attempt: int
+    gateway: str
+    kind: Literal["unknown"] = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class NeverArrived:
+    """The gateway says it never saw this attempt: it may be sent again under the same key."""
+
+    attempt: int
+    kind: Literal["never_arrived"] = "never_arrived"
+
+
+@dataclass(frozen=True, slots=True)
+class ActionRequired:
+    """The customer must confirm at `url` (3-D Secure)."""
+
+    attempt: int
+    method_id: str
+    url: str
+    gateway: str | None = None
+    kind: Literal["action_required"] = "action_required"
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """The journal up to and with `seq` is in the books."""
+
+    seq: int
+    kind: Literal["recorded"] = "recorded"
+
+
+@dataclass(frozen=True, slots=True)
+class TimePassed:
+    """A moment of the plan has come (see `lifecycle.next_step`)."""
+
+    what: Literal[
+        "start",
+        "open_cycle",
+        "skip_cycle",
+        "notice",
+        "pause",
+        "resume",
+        "cancel",
+        "hold_expired",
+        "grace_ended",
+        "retry",
+    ]
+    kind: Literal["time_passed"] = "time_passed"
+
+
+Outcome = Charged | Declined | NoMethod | Parked | Unknown | NeverArrived | ActionRequired
+Fact = Outcome | Recorded | TimePassed
+
+# ---------------------------------------------------------------- steps
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing to do until `until` (None: until a command comes). `why` is for people."""
+
+    until: datetime | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time alone changes the state: apply the fact, no activity."""
+
+    fact: TimePassed
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """Try to collect the open invoice: attempt row, gateway, outcome."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskGateway:
+    """Look up the attempt whose answer is missing. `give_up`: withdraw it, the customer's time is over."""
+
+    give_up: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Write the journal to the books before waiting."""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The subscription was cancelled long ago: its workflow ends."""
+
+
+Step = Wait | Tick | Charge | AskGateway | Record | End

@@ -1,0 +1,246 @@
+"""All that a subscription is, in one serialisable value: what its workflow carries from run to run.
+
+Instants are aware UTC at whole seconds. Amounts are minor units of `terms.currency`. Nothing personal is in
+here: names and addresses stay in the database.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+
+from domain.calendar import Anchor, Period
+from domain.ids import derive
+from domain.terms import DunningTerms, Terms, Trigger
+
+RECENT_COMMANDS_MAX = 20
+ENTRY_REASON_LENGTH_MAX = 500
+
+SYSTEM = "system"
+
+Datum = str | int | bool | None
+EntryData = dict[str, Datum]
+
+
+class Status(StrEnum):
+    SCHEDULED = "scheduled"
+    TRIALING = "trialing"
+    ACTIVE = "active"
+    OVERDUE = "overdue"
+    PAUSED = "paused"
+    CANCELED = "canceled"
+
+
+class Access(StrEnum):
+    """Whether the customer may use what is sold. GRACE: still, although a payment failed."""
+
+    NONE = "none"
+    ACTIVE = "active"
+    GRACE = "grace"
+    STOPPED = "stopped"
+
+
+class Phase(StrEnum):
+    """Where the collection of an invoice stands.
+
+    CHARGE: try now. PARKED: the gateway is down, the same attempt again at `not_before`. UNKNOWN: the answer
+    was lost, ask. ACTION: the customer must confirm. DUNNING: wait for the next retry. EXHAUSTED: no retry
+    is left; a new card or a person goes on.
+    """
+
+    CHARGE = "charge"
+    PARKED = "parked"
+    UNKNOWN = "unknown"
+    ACTION = "action"
+    DUNNING = "dunning"
+    EXHAUSTED = "exhausted"
+
+
+class InvoiceReason(StrEnum):
+    """Why an invoice exists; unique per subscription and cycle."""
+
+    CYCLE = "cycle"
+    TRIAL = "trial"
+    CHANGE = "change"
+    ONE_OFF = "one_off"
+
+
+class LineKind(StrEnum):
+    CYCLE = "cycle"
+    STUB = "stub"
+    TRIAL = "trial"
+    SETUP_FEE = "setup_fee"
+    PRORATION_CREDIT = "proration_credit"
+    PRORATION_CHARGE = "proration_charge"
+    ONE_OFF = "one_off"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One invoice line. `amount` is `quantity` times `unit_amount`; credits are negative."""
+
+    kind: LineKind
+    description: str
+    quantity: int
+    unit_amount: int
+    period: Period | None = None
+
+    @property
+    def amount(self) -> int:
+        return self.quantity * self.unit_amount
+
+
+@dataclass(frozen=True, slots=True)
+class Dunning:
+    """Dunning under way: the pinned policy and how far it got. `used` counts automatic retries only."""
+
+    policy: DunningTerms
+    started_at: datetime
+    used: int
+    retry_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Collecting:
+    """The one invoice being collected now.
+
+    `attempt` is the number of the next (or running) attempt, never reused. `tried` are methods that declined
+    softly in this round; `refused` declined hard and are never tried again for this invoice.
+    `pays_for_period` is the part of it that pays for the running period (it caps later credits).
+    """
+
+    invoice_id: str
+    cycle: int
+    reason: InvoiceReason
+    sequence: int
+    pays_for_period: int
+    amount_due: int
+    issued_at: datetime
+    phase: Phase = Phase.CHARGE
+    attempt: int = 1
+    trigger: str = "due"
+    manual: bool = False
+    use_method: str | None = None
+    tried: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+    not_before: datetime | None = None
+    parked: int = 0
+    lookups: int = 0
+    action_deadline: datetime | None = None
+    dunning: Dunning | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pausing:
+    """A pause asked for: it begins at `begins_at` (period end or at once), ends at `resumes_at` if set."""
+
+    begins_at: datetime
+    resumes_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelling:
+    """A cancellation asked for, when it takes effect, and whether the unused time then becomes credit."""
+
+    at: datetime
+    reason: str
+    actor: str
+    credit_unused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Operations stopped this subscription: nothing is billed until released or expired."""
+
+    owner: str
+    reason: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the timeline, not yet in the books. `seq` counts from 1 over the subscription's life."""
+
+    seq: int
+    at: datetime
+    kind: str
+    actor: str
+    reason: str
+    data: EntryData
+    lines: tuple[Line, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Terms that take effect when the next cycle opens."""
+
+    terms: Terms
+    keep_anchor: bool
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """One subscription.
+
+    `cycle` is the number of the next cycle to be opened (from 1, never reused); `index` is the boundary of
+    `anchor` at which it falls due. `stub` is a partial first period before an aligned anchor.
+    `period` is what was billed last; `part_of`, the whole period it is a part of (None: it is whole).
+    `paid_for_period` caps credits. `triggered_at`: an outside trigger has called for all that is due until then.
+    """
+
+    id: str
+    customer_id: str
+    zone: str
+    test_mode: bool
+    trigger: Trigger
+    terms: Terms
+    started_at: datetime
+    status: Status
+    access: Access
+    external_id: str | None = None
+    notice_days: int = 0
+    bill_from: datetime | None = None
+    anchor: Anchor | None = None
+    index: int = 0
+    cycle: int = 1
+    stub: Period | None = None
+    period: Period | None = None
+    part_of: Period | None = None
+    paid_for_period: int = 0
+    trial_end: datetime | None = None
+    skip_cycles: int = 0
+    force: bool = False
+    triggered_at: datetime | None = None
+    noticed_cycle: int = 0
+    change: Change | None = None
+    pause: Pausing | None = None
+    cancel: Cancelling | None = None
+    hold: Hold | None = None
+    credit: int = 0
+    pending_lines: tuple[Line, ...] = ()
+    collecting: Collecting | None = None
+    grace_until: datetime | None = None
+    setup_fee_billed: bool = False
+    changes: int = 0
+    ended_at: datetime | None = None
+    seq: int = 0
+    journal: tuple[Entry, ...] = ()
+    recent_commands: tuple[str, ...] = ()
+
+    @property
+    def currency(self) -> str:
+        return self.terms.currency
+
+    def note(self, at: datetime, kind: str, *, actor: str = SYSTEM, reason: str = "", **data: Datum) -> State:
+        """The same state with one more line in its journal."""
+        return self.enter(Entry(self.seq + 1, at, kind, actor, reason[:ENTRY_REASON_LENGTH_MAX], data))
+
+    def enter(self, entry: Entry) -> State:
+        """The same state with this entry, the next in order, in its journal."""
+        return replace(self, seq=entry.seq, journal=(*self.journal, entry))
+
+
+def invoice_id(subscription: str, cycle: int, reason: InvoiceReason, sequence: int) -> str:
+    """An invoice's id from what it is for. `sequence` tells apart several changes within one cycle."""
+    return derive("inv", subscription, str(cycle), reason.value, str(sequence))

@@ -1,0 +1,1 @@
+"""Programs that use Dunlin from outside, through HTTP alone."""

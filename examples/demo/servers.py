@@ -1,0 +1,169 @@
+"""The three servers of the story, as any program would speak to them: Dunlin's API, the gateway, the mail sink."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import count
+from typing import Any, Final
+from uuid import uuid4
+
+import httpx
+
+ANSWER_S_MAX: Final = 180.0
+TRIES_MAX: Final = 5
+PAGE_MAX: Final = 100
+_REPEAT: Final = frozenset({502, 503, 504})
+_CONFLICT: Final = 409
+
+Json = dict[str, Any]
+
+
+class Problem(Exception):
+    """An answer that was not wanted: the request, and what the problem document says."""
+
+    def __init__(self, request: str, response: httpx.Response) -> None:
+        super().__init__(f"{request}: {response.status_code} {response.text[:600]}")
+        self.status: Final = response.status_code
+        document: Json = response.json() if "json" in response.headers.get("content-type", "") else {}
+        self.code: Final = str(document.get("code", ""))
+        self.detail: Final = str(document.get("detail", ""))
+        self.allowed: Final = tuple(document.get("allowed") or ())
+
+
+class Api:
+    """Dunlin's public API. Every POST has an Idempotency-Key, so one without an answer is simply sent again."""
+
+    def __init__(self, url: str, key: str) -> None:
+        headers = {"Authorization": f"Bearer {key}"}
+        self._http: Final = httpx.AsyncClient(base_url=url, headers=headers, timeout=ANSWER_S_MAX, trust_env=False)
+        self._run: Final = uuid4().hex[:8]
+        self._numbers: Final = count(1)
+        self.replays = 0
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+    async def get(self, path: str, **query: Any) -> Json:
+        response = await self._send("GET", path, params=query)
+        return response.json()
+
+    async def all(self, path: str, **query: Any) -> list[Json]:
+        """Every item of a list, page by page."""
+        items: list[Json] = []
+        cursor: str | None = None
+        while True:
+            more = {} if cursor is None else {"cursor": cursor}
+            page = await self.get(path, limit=PAGE_MAX, **query, **more)
+            items += page["items"]
+            cursor = page["next_cursor"]
+            if cursor is None:
+                return items
+
+    async def post(self, path: str, body: Json | None = None, *, key: str | None = None) -> Json:
+        headers = {"Idempotency-Key": key or self.new_key()}
+        response = await self._send("POST", path, json=body or {}, headers=headers)
+        self.replays += response.headers.get("Idempotent-Replayed") == "true"
+        return response.json()
+
+    async def patch(self, path: str, body: Json) -> Json:
+        response = await self._send("PATCH", path, json=body)
+        return response.json()
+
+    async def delete(self, path: str) -> None:
+        await self._send("DELETE", path)
+
+    def new_key(self) -> str:
+        return f"demo-{self._run}-{next(self._numbers)}"
+
+    async def _send(self, method: str, path: str, **content: Any) -> httpx.Response:
+        response = await self._http.request(method, path, **content)
+        for tried in range(1, TRIES_MAX):
+            if not _is_passing(response):
+                break
+            await asyncio.sleep(0.5 * tried)
+            response = await self._http.request(method, path, **content)
+        return _checked(f"{method} {path}", response)
+
+
+class Gateway:
+    """The sandbox gateway: its card form, and the control by which it is scripted and read."""
+
+    def __init__(self, url: str) -> None:
+        self._http: Final = httpx.AsyncClient(base_url=url, timeout=30, trust_env=False)
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+    async def card(self, number: str) -> str:
+        """A token for a card, as its form in the customer's browser gets it: no other server sees the number."""
+        body = {"number": number, "exp_month": 12, "exp_year": 2049, "cvc": "123"}
+        return (await self._send("POST", "/v1/tokens", json=body))["token"]
+
+    async def script(self, token: str, *outcomes: str) -> None:
+        """What the token's next charges lead to; after these it is an ordinary card again."""
+        await self._send("PUT", f"/control/tokens/{token}/script", json={"outcomes": outcomes, "hang_seconds": 60.0})
+
+    async def outage(self, *, down: bool) -> None:
+        await self._send("PUT", "/control/outage", json={"down": down})
+
+    async def confirm(self, action_url: str) -> None:
+        """The customer says yes to 3-D Secure."""
+        action = action_url.rsplit("/", 1)[-1]
+        await self._send("POST", f"/v1/actions/{action}/complete", json={"outcome": "approve"})
+
+    async def calls(self, **of: str) -> list[Json]:
+        """The gateway's own log of calls, of one `token` or `reference`."""
+        return (await self._send("GET", "/control/calls", params=of))["calls"]
+
+    async def captured(self) -> dict[str, int]:
+        """Currency → all the money it has taken, by its own books."""
+        return (await self._send("GET", "/control/books"))["captured"]
+
+    async def report(self) -> list[Json]:
+        """Every transaction it ever carried out, as its merchants see them."""
+        found: list[Json] = []
+        after = 0
+        while True:
+            page = await self._send("GET", "/v1/report", params={"after": after})
+            found += page["transactions"]
+            if page["next_after"] is None:
+                return found
+            after = page["next_after"]
+
+    async def _send(self, method: str, path: str, **content: Any) -> Json:
+        return _checked(f"gateway {method} {path}", await self._http.request(method, path, **content)).json()
+
+
+class Mail:
+    """The mail sink: every message that was really sent by SMTP."""
+
+    def __init__(self, url: str) -> None:
+        self._http: Final = httpx.AsyncClient(base_url=url, timeout=30, trust_env=False)
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+    async def messages(self, **of: str) -> list[Json]:
+        """All of them, or those `to` one address."""
+        found: list[Json] = []
+        after = 0
+        while True:
+            query = {"after": after, "limit": 1_000, **of}
+            page = _checked("mail GET /messages", await self._http.get("/messages", params=query)).json()
+            found += page["messages"]
+            if page["next_after"] is None:
+                return found
+            after = page["next_after"]
+
+
+def _is_passing(response: httpx.Response) -> bool:
+    """Another answer may come in a moment: a part was down, or the first request of this key is still at work."""
+    if response.status_code in _REPEAT:
+        return True
+    return response.status_code == _CONFLICT and response.json().get("code") == "idempotency_in_progress"
+
+
+def _checked(request: str, response: httpx.Response) -> httpx.Response:
+    if not response.is_success:
+        raise Problem(request, response)
+    return response

@@ -1,0 +1,1 @@
+"""The embedded stack: PostgreSQL, Temporal, sandbox gateway and mail sink, for one machine."""

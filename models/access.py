@@ -1,0 +1,44 @@
+"""Who may call the API, and which POSTs were already answered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import Base, Id, Instant, Recorded
+
+
+class ApiKey(Base):
+    """A key for programs: shown once, stored as a SHA-256 digest. `prefix` lets people tell keys apart."""
+
+    __tablename__ = "api_keys"
+    __table_args__ = (Index("uq_api_keys_digest", "digest", unique=True),)
+
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    prefix: Mapped[str]
+    digest: Mapped[str]
+    scopes: Mapped[list[Any]] = mapped_column(server_default=text("'[]'::jsonb"))
+    created_at: Mapped[Recorded]
+    revoked_at: Mapped[Instant | None]
+
+
+class IdempotencyRecord(Base):
+    """One POST by its key: the digest of what was asked, and the answer once there is one.
+
+    `locked_until` bounds how long a crash in the middle blocks a repetition.
+    """
+
+    __tablename__ = "idempotency_records"
+    __table_args__ = (Index("ix_idempotency_records_created", "created_at"),)
+
+    api_key_id: Mapped[Id] = mapped_column(ForeignKey("api_keys.id"), primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    route: Mapped[str]
+    digest: Mapped[str]
+    status: Mapped[int | None]
+    body: Mapped[str | None]
+    locked_until: Mapped[Instant]
+    created_at: Mapped[Recorded]

@@ -1,0 +1,200 @@
+"""Reads of invoices, charges, messages and the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from models.billing import Attempt, Invoice, InvoiceLine, LedgerEntry, LedgerPosting, Message, SubscriptionEvent
+from models.paging import KeyPart, Keyset, Page, page
+
+INVOICES: Final = Keyset("invoices", (Invoice.issued_at, Invoice.number))
+CHARGES: Final = Keyset("charges", (Attempt.at, Attempt.recorded_at, Attempt.id))
+MESSAGES: Final = Keyset("messages", (Message.at, Message.id))
+ENTRIES: Final = Keyset("ledger_entries", (LedgerEntry.at, LedgerEntry.id))
+
+
+@dataclass(frozen=True, slots=True)
+class BillingFilter:
+    """Which rows; None does not ask."""
+
+    customer_id: str | None = None
+    subscription_id: str | None = None
+    invoice_id: str | None = None
+    status: str | None = None
+    test_mode: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """What one account holds in one currency: debit above zero."""
+
+    account: str
+    currency: str
+    amount: int
+
+
+async def invoice(session: AsyncSession, invoice_id: str) -> Invoice | None:
+    return await session.get(Invoice, invoice_id)
+
+
+async def invoices(
+    session: AsyncSession, wanted: BillingFilter, *, after: tuple[KeyPart, ...] | None, limit: int
+) -> Page[Invoice]:
+    statement = select(Invoice)
+    same = {
+        Invoice.customer_id: wanted.customer_id,
+        Invoice.subscription_id: wanted.subscription_id,
+        Invoice.status: wanted.status,
+        Invoice.test_mode: wanted.test_mode,
+    }
+    for column, value in same.items():
+        if value is not None:
+            statement = statement.where(column == value)
+    return await page(session, statement, INVOICES, after=after, limit=limit)
+
+
+async def lines(session: AsyncSession, invoice_id: str) -> Sequence[InvoiceLine]:
+    statement = select(InvoiceLine).where(InvoiceLine.invoice_id == invoice_id).order_by(InvoiceLine.position)
+    return (await session.scalars(statement)).all()
+
+
+async def charge(session: AsyncSession, charge_id: str) -> Attempt | None:
+    return await session.get(Attempt, charge_id)
+
+
+async def charges_of(session: AsyncSession, invoice_id: str) -> Sequence[Attempt]:
+    statement = select(Attempt).where(Attempt.invoice_id == invoice_id).order_by(Attempt.number)
+    return (await session.scalars(statement)).all()
+
+
+async def charges(
+    session: AsyncSession,
+    wanted: BillingFilter,
+    *,
+    gateway: str | None,
+    since: datetime | None,
+    until: datetime | None,
+    after: tuple[KeyPart, ...] | None,
+    limit: int,
+) -> Page[Attempt]:
+    statement = select(Attempt)
+    same = {
+        Attempt.customer_id: wanted.customer_id,
+        Attempt.invoice_id: wanted.invoice_id,
+        Attempt.status: wanted.status,
+        Attempt.gateway: gateway,
+        Attempt.test_mode: wanted.test_mode,
+    }
+    for column, value in same.items():
+        if value is not None:
+            statement = statement.where(column == value)
+    if wanted.subscription_id is not None:
+        # Through its invoices: they have an index by subscription, and a hot table is spared one.
+        own = select(Invoice.id).where(Invoice.subscription_id == wanted.subscription_id)
+        statement = statement.where(Attempt.invoice_id.in_(own))
+    if since is not None:
+        statement = statement.where(Attempt.at >= since)
+    if until is not None:
+        statement = statement.where(Attempt.at < until)
+    return await page(session, statement, CHARGES, after=after, limit=limit)
+
+
+async def events_of_invoice(
+    session: AsyncSession, subscription_id: str, invoice_id: str
+) -> Sequence[SubscriptionEvent]:
+    """The lines of the timeline that speak of this invoice."""
+    statement = (
+        select(SubscriptionEvent)
+        .where(
+            SubscriptionEvent.subscription_id == subscription_id,
+            SubscriptionEvent.data["invoice_id"].astext == invoice_id,
+        )
+        .order_by(SubscriptionEvent.seq)
+    )
+    return (await session.scalars(statement)).all()
+
+
+async def messages_of(
+    session: AsyncSession, customer_id: str, subscription_id: str, events: Sequence[int]
+) -> Sequence[Message]:
+    """The messages that told of these lines of a timeline."""
+    statement = (
+        select(Message)
+        .where(
+            Message.customer_id == customer_id,
+            Message.subscription_id == subscription_id,
+            Message.event_seq.in_(events),
+        )
+        .order_by(Message.at, Message.id)
+    )
+    return (await session.scalars(statement)).all()
+
+
+async def message(session: AsyncSession, message_id: str) -> Message | None:
+    return await session.get(Message, message_id)
+
+
+async def messages(
+    session: AsyncSession,
+    wanted: BillingFilter,
+    *,
+    template: str | None,
+    after: tuple[KeyPart, ...] | None,
+    limit: int,
+) -> Page[Message]:
+    statement = select(Message)
+    same = {
+        Message.customer_id: wanted.customer_id,
+        Message.subscription_id: wanted.subscription_id,
+        Message.status: wanted.status,
+        Message.template: template,
+    }
+    for column, value in same.items():
+        if value is not None:
+            statement = statement.where(column == value)
+    return await page(session, statement, MESSAGES, after=after, limit=limit)
+
+
+async def trial_balance(session: AsyncSession, *, at: datetime | None, test_mode: bool) -> Sequence[Balance]:
+    """Every account with its balance, of entries up to and with `at`; per currency they sum to zero."""
+    statement = (
+        select(LedgerPosting.account, LedgerPosting.currency, func.sum(LedgerPosting.amount))
+        .join(LedgerEntry, LedgerEntry.id == LedgerPosting.entry_id)
+        .where(LedgerEntry.test_mode == test_mode)
+        .group_by(LedgerPosting.account, LedgerPosting.currency)
+        .order_by(LedgerPosting.currency, LedgerPosting.account)
+    )
+    if at is not None:
+        statement = statement.where(LedgerEntry.at <= at)
+    return [Balance(account, currency, int(amount)) for account, currency, amount in await session.execute(statement)]
+
+
+async def ledger_entries(
+    session: AsyncSession, wanted: BillingFilter, *, after: tuple[KeyPart, ...] | None, limit: int
+) -> Page[LedgerEntry]:
+    statement = select(LedgerEntry)
+    same = {
+        LedgerEntry.customer_id: wanted.customer_id,
+        LedgerEntry.subscription_id: wanted.subscription_id,
+        LedgerEntry.invoice_id: wanted.invoice_id,
+        LedgerEntry.test_mode: wanted.test_mode,
+    }
+    for column, value in same.items():
+        if value is not None:
+            statement = statement.where(column == value)
+    return await page(session, statement, ENTRIES, after=after, limit=limit)
+
+
+async def postings(session: AsyncSession, entries: Sequence[str]) -> Sequence[LedgerPosting]:
+    statement = (
+        select(LedgerPosting)
+        .where(LedgerPosting.entry_id.in_(entries))
+        .order_by(LedgerPosting.entry_id, LedgerPosting.position)
+    )
+    return (await session.scalars(statement)).all()

@@ -1,0 +1,32 @@
+"""What every way to reach a customer is to us: one message by our own id, failures told apart by what to do next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class NotifierUnavailable(Exception):
+    """Nothing is wrong with the message: the server cannot be reached or asks to come back. Send it again later."""
+
+
+class AddressRefused(Exception):
+    """The server refuses this recipient or message for good: sending it again will not help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Email:
+    """`message_id` is our own id of the message; a repeat carries the same one, so that receivers can tell."""
+
+    message_id: str
+    sender: str
+    to: str
+    subject: str
+    text: str
+    html: str | None = None
+
+
+class Notifier(Protocol):
+    """Raises `NotifierUnavailable` or `AddressRefused`; returning means the server took the message."""
+
+    async def send(self, message: Email) -> None: ...

@@ -1,0 +1,110 @@
+"""The HTTP side of Dunlin: builds what the routes need, serves until told to stop.
+
+Run as `python server.py`; `/v1/health` answers when it serves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+import zoneinfo
+from collections.abc import Generator
+from contextlib import AsyncExitStack
+from typing import Final
+
+import uvicorn
+import uvloop
+from temporalio.client import Client
+
+from api.app import create_app
+from api.context import Services
+from models.session import Database, revision_of, revision_of_code
+from providers.gateways.registry import open_gateway
+from settings import EXIT_BAD_SETTINGS, Settings, load
+from workflows.commands import Commands
+from workflows.converter import data_converter
+
+GRACEFUL_STOP_S: Final = 10
+KEEP_ALIVE_S: Final = 30
+EXIT_NOT_MIGRATED: Final = 3
+EXIT_NO_DATABASE: Final = 4
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn, but what ends the process is decided here: it would raise the signal again and skip our closing."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
+
+
+async def run(settings: Settings) -> int:
+    """Serve until SIGINT or SIGTERM; requests under way are finished first.
+
+    Temporal may be down at the start: it is connected to when first needed, and until then commands get 503.
+    """
+    if settings.database_url is None or settings.temporal_address is None or settings.gateway_url is None:
+        sys.stderr.write("server.py needs DATABASE_URL, DUNLIN_TEMPORAL_ADDRESS and DUNLIN_GATEWAY_URL\n")
+        return EXIT_BAD_SETTINGS
+    async with AsyncExitStack() as stack:
+        database = Database.connect(
+            settings.database_url, application_name="dunlin-api", pool_max=settings.db_pool_max, check_connections=True
+        )
+        stack.push_async_callback(database.close)
+        if not await database.is_reachable():
+            sys.stderr.write("the database does not answer: check DATABASE_URL\n")
+            return EXIT_NO_DATABASE
+        if await revision_of(database) != revision_of_code():
+            sys.stderr.write("the database is not migrated to this version: run `python cli.py migrate`\n")
+            return EXIT_NOT_MIGRATED
+        gateway = open_gateway(
+            settings.gateway,
+            settings.gateway_url,
+            timeout_s=settings.gateway_timeout_s,
+            calls_per_second_max=settings.gateway_calls_per_second_max,
+        )
+        stack.push_async_callback(gateway.aclose)
+        client = await Client.connect(
+            settings.temporal_address,
+            namespace=settings.temporal_namespace,
+            data_converter=data_converter,
+            lazy=True,
+        )
+        commands = Commands(client, settings.temporal_task_queue)
+        await _serve(settings, Services(database, commands, {gateway.name: gateway}))
+    return 0
+
+
+async def _serve(settings: Settings, services: Services) -> None:
+    server = _Server(
+        uvicorn.Config(
+            create_app(services),
+            host=settings.api_host,
+            port=settings.api_port,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            lifespan="off",
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=GRACEFUL_STOP_S,
+        )
+    )
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, server.handle_exit, number, None)
+    await server.serve()
+
+
+def main() -> int:
+    settings = load()
+    zoneinfo.reset_tzpath(to=())  # time zones come from the pinned tzdata, the same on every machine
+    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # its lines hold tokens of payment methods
+    return uvloop.run(run(settings))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

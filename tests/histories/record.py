@@ -1,0 +1,150 @@
+"""Records the histories anew: `python -m tests.histories.record [scenario …]`. A scenario is a story worth replaying.
+
+Record again only when a workflow was changed on purpose and no run of the old code is left; until then a history that
+no longer replays is a deploy that would stop subscriptions (see docs/operations.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+import httpx
+from temporalio.client import Client
+
+import settings
+from activities.runs import BillingSegment
+from domain.errors import Refused
+from domain.messages import (
+    Cancel,
+    ChangeTerms,
+    CollectNow,
+    ForceBill,
+    GrantCredit,
+    Pause,
+    PlaceHold,
+    ReleaseHold,
+    Restart,
+    Resume,
+    Skip,
+    When,
+)
+from domain.terms import Trigger
+from local.stack import Stack
+from models.session import Database
+from tests.stack_fixtures import Shop, at
+from workflows.commands import workflow_id
+from workflows.converter import data_converter
+
+FOLDER: Final = Path(__file__).parent
+QUIET_S: Final = 1.0  # what has acted goes on as a new run once it is quiet
+VISA = "tok_ok_visa"
+
+
+async def renewals(shop: Shop) -> list[str]:
+    sub = (await shop.start(await shop.customer(VISA), await shop.terms(trial_days=7), start_at=at("2028-01-24", 9))).id
+    await shop.until(sub, at("2028-04-05", 9))
+    return [workflow_id(sub)]
+
+
+async def dunning(shop: Shop) -> list[str]:
+    customer = await shop.customer(VISA)
+    sub = (await shop.start(customer, await shop.terms(), start_at=at("2027-03-05", 9))).id
+    await shop.script(await shop.token(customer), "approve", *["soft:insufficient_funds"] * 2, "hard:stolen_card")
+    await shop.until(sub, at("2027-04-10", 9))
+    await shop.send(sub, CollectNow())
+    await shop.send(sub, CollectNow(await shop.card(customer, VISA), "card_update"))
+    await shop.until(sub, at("2027-05-06", 9))
+    return [workflow_id(sub)]
+
+
+async def gateway_trouble(shop: Shop) -> list[str]:
+    customer = await shop.customer(VISA)
+    sub = (await shop.start(customer, await shop.terms(), start_at=at("2027-03-05", 9))).id
+    await shop.script(await shop.token(customer), "down", "error_after", "error_before", "approve", "action")
+    await shop.until(sub, at("2027-05-07", 9))
+    return [workflow_id(sub)]
+
+
+async def commands(shop: Shop) -> list[str]:
+    customer = await shop.customer(VISA)
+    sub = (await shop.start(customer, await shop.terms(), start_at=at("2027-03-05", 9), notice_days=3)).id
+    await shop.until(sub, at("2027-03-06", 9))
+    await shop.send(sub, Skip(1))
+    await shop.send(sub, GrantCredit(300, "USD"))
+    await shop.send(sub, PlaceHold("ops", at("2027-06-01", 9)), reason="a question")
+    try:
+        await shop.send(sub, ForceBill())
+    except Refused:
+        await shop.send(sub, ReleaseHold())
+    await shop.send(sub, Skip(0))
+    await shop.send(sub, ForceBill())
+    await shop.until(sub, at("2027-05-06", 9))
+    await shop.send(sub, ChangeTerms(await shop.terms(2000)))
+    await shop.send(sub, Pause(When.NOW))
+    await shop.send(sub, Resume())
+    await shop.send(sub, Cancel(When.NOW), reason="moving")
+    await shop.send(sub, Restart())
+    await shop.until(sub, at("2027-06-30", 9))
+    return [workflow_id(sub)]
+
+
+async def billing_run(shop: Shop) -> list[str]:
+    terms = await shop.terms()
+    sub = (await shop.start(await shop.customer(VISA), terms, trigger=Trigger.EXTERNAL)).id
+    await shop.commands.start_billing_run("run_1", BillingSegment(product_id=terms.product_id), "record")
+    await shop.client.get_workflow_handle("billing-run:run_1").result()
+    await shop.commands.settled(sub)
+    return [workflow_id(sub), "billing-run:run_1"]
+
+
+SCENARIOS: Final = MappingProxyType(
+    {story.__name__: story for story in (renewals, dunning, gateway_trouble, commands, billing_run)}
+)
+
+
+@asynccontextmanager
+async def own_shop() -> AsyncGenerator[Shop]:
+    async with Stack(settings.Settings(gateway_timeout_s=2), ephemeral=True) as stack:
+        await stack.migrate()
+        await stack.start_worker()
+        database = Database.connect(stack.database_url, application_name="record", pool_max=5)
+        client = await Client.connect(stack.temporal_address, data_converter=data_converter)
+        async with httpx.AsyncClient(timeout=30, trust_env=False) as http:
+            yield Shop(stack, database, client, http)
+        await database.close()
+
+
+async def record(shop: Shop, story: Callable[[Shop], Awaitable[list[str]]]) -> list[dict[str, Any]]:
+    """Every run of the workflows of a story, oldest first."""
+    runs: list[dict[str, Any]] = []
+    workflows = await story(shop)
+    await asyncio.sleep(QUIET_S)
+    for workflow in workflows:
+        chain: list[dict[str, Any]] = []
+        run: str | None = (await shop.client.get_workflow_handle(workflow).describe()).run_id
+        while run:
+            history = await shop.client.get_workflow_handle(workflow, run_id=run).fetch_history()
+            run = history.events[0].workflow_execution_started_event_attributes.continued_execution_run_id
+            chain.insert(0, {"workflow": workflow, "history": history.to_json_dict()})
+        runs += chain
+    return runs
+
+
+async def main(names: list[str]) -> None:
+    async with own_shop() as shop:
+        for name in names or list(SCENARIOS):
+            runs = await record(shop, SCENARIOS[name])
+            lines = ",\n".join(json.dumps(run, ensure_ascii=False, separators=(",", ":")) for run in runs)
+            (FOLDER / f"{name}.json").write_text(f"[\n{lines}\n]\n")
+            print(f"{name}: {len(runs)} runs, {sum(len(run['history']['events']) for run in runs)} events")  # noqa: T201
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1:]))

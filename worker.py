@@ -1,0 +1,165 @@
+"""The durable side of Dunlin: builds the providers, registers workflows and activities, works until told to stop.
+
+Run as `python worker.py`; prints `worker ready` when it polls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+import zoneinfo
+from datetime import timedelta
+from functools import partial
+from typing import TypedDict
+
+import uvloop
+from temporalio.client import Client
+from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
+from temporalio.worker import PollerBehaviorAutoscaling, Worker, WorkerDeploymentConfig
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from activities.courier import Messages, TemporalCourier
+from activities.imports import Imports
+from activities.payments import Payments
+from activities.records import Records
+from activities.runs import Runs
+from models.session import Database, revision_of, revision_of_code
+from providers.gateways.base import Gateway
+from providers.gateways.registry import open_gateway
+from providers.notifiers.smtp import SmtpNotifier
+from settings import Settings, load
+from workflows.billing_run import BillingRunWorkflow
+from workflows.commands import Commands
+from workflows.converter import data_converter
+from workflows.import_file import ImportWorkflow
+from workflows.schedules import Schedules
+from workflows.subscription import SubscriptionWorkflow
+
+GRACEFUL_STOP = timedelta(seconds=10)
+EXIT_NOT_MIGRATED = 3
+DEPLOYMENT = "dunlin"
+
+# Everything passes through: a fresh import of every module at each wake-up would cost more than the renewal itself.
+# A test runs the workflows in the strict sandbox, and another proves `domain` pure.
+RUNNER = SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_all_modules())
+
+
+class Tuning(TypedDict):
+    """How much a worker does at once, and how it stops."""
+
+    max_cached_workflows: int
+    max_concurrent_workflow_tasks: int
+    max_concurrent_activities: int
+    max_concurrent_local_activities: int
+    workflow_task_poller_behavior: PollerBehaviorAutoscaling
+    activity_task_poller_behavior: PollerBehaviorAutoscaling
+    graceful_shutdown_timeout: timedelta
+
+
+def tuning(settings: Settings) -> Tuning:
+    """What the settings say of any worker: ours, and the bare one that `bench` measures ours by."""
+    return Tuning(
+        max_cached_workflows=settings.workflow_cache_max,
+        max_concurrent_workflow_tasks=settings.workflow_tasks_max,
+        max_concurrent_activities=settings.activities_max,
+        max_concurrent_local_activities=settings.activities_max,
+        workflow_task_poller_behavior=PollerBehaviorAutoscaling(maximum=settings.workflow_pollers_max),
+        activity_task_poller_behavior=PollerBehaviorAutoscaling(maximum=settings.activity_pollers_max),
+        graceful_shutdown_timeout=GRACEFUL_STOP,
+    )
+
+
+def build(settings: Settings, client: Client, database: Database, gateway: Gateway) -> Worker:
+    """A worker with all workflows and activities of this code."""
+    queue = settings.temporal_task_queue
+    courier = TemporalCourier(client, queue)
+    notifier = SmtpNotifier(
+        settings.smtp_host or settings.api_host, settings.smtp_port or 0, timeout_s=settings.smtp_timeout_s
+    )
+    gateways = {gateway.name: gateway}
+    payments = Payments(database, partial(_named, gateways), courier)
+    records = Records(database, courier)
+    commands = Commands(client, queue)
+    runs = Runs(database, commands)
+    imports = Imports(database, gateways, commands)
+    messages = Messages(database, notifier, settings.smtp_from)
+    return Worker(
+        client,
+        task_queue=queue,
+        workflows=[SubscriptionWorkflow, BillingRunWorkflow, ImportWorkflow],
+        activities=[
+            payments.charge,
+            payments.ask_gateway,
+            records.record,
+            runs.bill_page,
+            runs.end_run,
+            imports.import_page,
+            messages.send_messages,
+        ],
+        workflow_runner=RUNNER,
+        deployment_config=deployment(settings),
+        **tuning(settings),
+    )
+
+
+def deployment(settings: Settings) -> WorkerDeploymentConfig | None:
+    """With worker versioning Temporal gives work to the version that operators made current, and to no other.
+
+    A running subscription moves to a new version at its next task; recorded histories prove that it can.
+    """
+    if not settings.worker_versioning:
+        return None
+    return WorkerDeploymentConfig(
+        version=WorkerDeploymentVersion(deployment_name=DEPLOYMENT, build_id=settings.build_id),
+        use_worker_versioning=True,
+        default_versioning_behavior=VersioningBehavior.AUTO_UPGRADE,
+    )
+
+
+def _named(gateways: dict[str, Gateway], name: str) -> Gateway:
+    return gateways[name]
+
+
+async def run(settings: Settings) -> int:
+    """Work until SIGINT or SIGTERM; steps under way are finished first."""
+    if settings.database_url is None or settings.temporal_address is None or settings.gateway_url is None:
+        sys.stderr.write("worker.py needs DATABASE_URL, DUNLIN_TEMPORAL_ADDRESS and DUNLIN_GATEWAY_URL\n")
+        return 2
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    database = Database.connect(settings.database_url, application_name="dunlin-worker", pool_max=settings.db_pool_max)
+    if await revision_of(database) != revision_of_code():
+        sys.stderr.write("the database is not migrated to this version: run `make migrate`\n")
+        return EXIT_NOT_MIGRATED
+    gateway = open_gateway(
+        settings.gateway,
+        settings.gateway_url,
+        timeout_s=settings.gateway_timeout_s,
+        calls_per_second_max=settings.gateway_calls_per_second_max,
+    )
+    client = await Client.connect(
+        settings.temporal_address, namespace=settings.temporal_namespace, data_converter=data_converter
+    )
+    await Schedules(client, settings.temporal_task_queue).ensure()
+    async with build(settings, client, database, gateway):
+        sys.stdout.write("worker ready\n")
+        sys.stdout.flush()
+        await stop.wait()
+    await gateway.aclose()
+    await database.close()
+    return 0
+
+
+def main() -> int:
+    settings = load()
+    zoneinfo.reset_tzpath(to=())  # time zones come from the pinned tzdata, the same on every machine
+    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # its lines hold tokens of payment methods
+    return uvloop.run(run(settings))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Workflows decide when; `domain` decides what."""

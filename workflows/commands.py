@@ -1,0 +1,241 @@
+"""The one door to the workflows: typed starts, updates and queries for API, console and command line.
+
+Everything here may be repeated: ids come from the caller's identity, and a repetition finds what was done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+from temporalio.client import (
+    Client,
+    WorkflowHandle,
+    WorkflowQueryFailedError,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+)
+from temporalio.common import WorkflowIDReusePolicy
+from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from activities.imports import ImportRequest
+from activities.runs import BillingSegment, RunRequest
+from domain.errors import Broken, DunlinError, InvalidInput, NotFound, Refused, Unavailable
+from domain.lifecycle import begin
+from domain.messages import Envelope, Start
+from domain.plan import CATCH_UP_AFTER
+from domain.state import State
+from workflows.billing_run import BillingRunWorkflow
+from workflows.import_file import ImportWorkflow
+from workflows.inputs import SubscriptionInput
+from workflows.schedules import ScheduleInfo, Schedules
+from workflows.subscription import SubscriptionWorkflow, search_attributes
+from workflows.time_travel import TimeTravel
+
+T = TypeVar("T")
+
+ANSWER_TIMEOUT_S = 40
+ADVANCE_TIMEOUT_S = 600
+ADVANCE_MAX = timedelta(days=366 * 20)
+# Between two runs a workflow is for a moment neither here nor there.
+RETRIES_MAX = 40
+RETRY_AFTER_S = 0.05
+
+_BETWEEN_RUNS = frozenset({RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.ABORTED})
+_AWAY = frozenset(
+    {
+        RPCStatusCode.UNAVAILABLE,
+        RPCStatusCode.DEADLINE_EXCEEDED,
+        RPCStatusCode.CANCELLED,
+        RPCStatusCode.RESOURCE_EXHAUSTED,
+    }
+)
+
+
+def workflow_id(subscription_id: str) -> str:
+    """The id of a subscription's workflow."""
+    return f"subscription:{subscription_id}"
+
+
+class Commands:
+    """Starts, updates and queries of our workflows, with errors of `domain.errors` only."""
+
+    def __init__(self, client: Client, task_queue: str) -> None:
+        self._client = client
+        self._task_queue = task_queue
+        self._travel = TimeTravel(client)
+        self._advancing: set[str] = set()
+        self._schedules = Schedules(client, task_queue)
+
+    async def start(self, start: Start, *, wait: bool = True) -> State | None:
+        """Begin a subscription, once for each id. With `wait` the answer is its state in the books.
+
+        Raises `InvalidInput` for a start in the past that is no take-over.
+        """
+        now = datetime.now(UTC)
+        if start.start_at is not None and start.bill_from is None and start.start_at < now - CATCH_UP_AFTER:
+            raise InvalidInput("start_at", "must not be in the past, unless bill_from says from when on to bill")
+        client = self._travel.client if start.test_mode else self._client
+        try:
+            await client.start_workflow(
+                SubscriptionWorkflow.run,
+                SubscriptionInput(start=start),
+                id=workflow_id(start.id),
+                task_queue=self._task_queue,
+                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                search_attributes=search_attributes(begin(start, now)),
+                static_summary=f"Subscription {start.id}",
+            )
+        except WorkflowAlreadyStartedError:
+            pass  # the same start, repeated
+        except RPCError as error:
+            raise _away(error) from error
+        return await self.settled(start.id) if wait else None
+
+    async def send(self, subscription_id: str, envelope: Envelope) -> State:
+        """Send a command; the answer is the state after it, in the books.
+
+        Raises `NotFound`, `Refused`, `InvalidInput`, or `Unavailable` (repeat it with the same id).
+        """
+        return await self._update(subscription_id, SubscriptionWorkflow.command, [envelope], envelope.id)
+
+    async def settled(self, subscription_id: str) -> State:
+        """The state once nothing is left to do at the subscription's own time."""
+        return await self._update(subscription_id, SubscriptionWorkflow.settled, [], None)
+
+    async def state(self, subscription_id: str) -> State:
+        """The live state, asked of the workflow itself."""
+        handle = self._handle(subscription_id)
+        return await _answered(lambda: handle.query(SubscriptionWorkflow.state), ANSWER_TIMEOUT_S)
+
+    async def virtual_now(self, subscription_id: str) -> datetime:
+        """The subscription's own time: the wall clock, or ahead of it in test mode."""
+        handle = self._handle(subscription_id)
+        return await _answered(lambda: self._travel.now(handle), ANSWER_TIMEOUT_S)
+
+    async def advance(self, subscription_id: str, by: timedelta) -> State:
+        """Move a test-mode subscription through time; answers when it has arrived and all is in the books."""
+        if not timedelta(0) < by <= ADVANCE_MAX:
+            raise InvalidInput("advance", f"must be more than nothing and at most {ADVANCE_MAX.days} days")
+        state = await self.state(subscription_id)
+        if not state.test_mode:
+            raise Refused("not_in_test_mode", "only a subscription started with test_mode can be moved through time")
+        if subscription_id in self._advancing:
+            raise Refused("advance_under_way", "an advance of this subscription is under way; wait for its answer")
+        self._advancing.add(subscription_id)
+        handle = self._handle(subscription_id)
+        try:
+            async with asyncio.timeout(ADVANCE_TIMEOUT_S):
+                while by > timedelta(0):
+                    leg = min(by, self._travel.leg(state.terms.interval))
+                    await self._update(subscription_id, SubscriptionWorkflow.depart, [], None)
+                    await self._travel.advance(handle, leg)
+                    state = await self._update(subscription_id, SubscriptionWorkflow.arrive, [], None)
+                    by -= leg
+        except TimeoutError as error:
+            raise Unavailable("the advance takes longer than expected; its subscription goes on") from error
+        finally:
+            self._advancing.discard(subscription_id)
+        return state
+
+    async def start_billing_run(self, run_id: str, segment: BillingSegment, source: str) -> None:
+        """Bill what is due in a segment; once for each id, however often it is called."""
+        await self._start_once(
+            BillingRunWorkflow.run,
+            RunRequest(run_id, segment, source),
+            f"billing-run:{run_id}",
+            f"Billing run {run_id}",
+        )
+
+    async def start_import(self, import_id: str) -> None:
+        """Apply an uploaded file; a crash goes on where it was."""
+        await self._start_once(
+            ImportWorkflow.run, ImportRequest(import_id), f"import:{import_id}", f"Import {import_id}"
+        )
+
+    async def schedules(self) -> list[ScheduleInfo]:
+        """Our Temporal Schedules, with their last and next times."""
+        return await _answered(self._schedules.all, ANSWER_TIMEOUT_S)
+
+    async def trigger_schedule(self, schedule_id: str) -> None:
+        await _answered(lambda: self._schedules.trigger(schedule_id), ANSWER_TIMEOUT_S)
+
+    async def pause_schedule(self, schedule_id: str, note: str) -> None:
+        await _answered(lambda: self._schedules.pause(schedule_id, note), ANSWER_TIMEOUT_S)
+
+    async def resume_schedule(self, schedule_id: str, note: str) -> None:
+        await _answered(lambda: self._schedules.resume(schedule_id, note), ANSWER_TIMEOUT_S)
+
+    async def alive(self) -> bool:
+        """Whether Temporal answers."""
+        return await self._client.service_client.check_health(timeout=timedelta(seconds=2))
+
+    async def _update(self, subscription_id: str, update: Any, args: list[Any], identity: str | None) -> State:
+        # The SDK's overloads cannot be told apart by a strict checker; both of our updates answer with the state.
+        execute: Any = self._handle(subscription_id).execute_update  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        return await _answered(lambda: execute(update, args=args, id=identity), ANSWER_TIMEOUT_S)
+
+    async def _start_once(self, run: Any, request: Any, identity: str, summary: str) -> None:
+        try:
+            await self._client.start_workflow(
+                run,
+                request,
+                id=identity,
+                task_queue=self._task_queue,
+                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                static_summary=summary,
+            )
+        except WorkflowAlreadyStartedError:
+            return
+        except RPCError as error:
+            raise _away(error) from error
+
+    def _handle(self, subscription_id: str) -> WorkflowHandle[SubscriptionWorkflow, None]:
+        return self._client.get_workflow_handle_for(SubscriptionWorkflow.run, workflow_id(subscription_id))
+
+
+async def _answered(call: Callable[[], Awaitable[T]], timeout_s: float) -> T:
+    """The call's answer, with Temporal's errors turned into ours; patient while a workflow changes runs."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            for _ in range(RETRIES_MAX - 1):
+                try:
+                    return await call()
+                except RPCError as error:
+                    if error.status not in _BETWEEN_RUNS:
+                        raise
+                    await asyncio.sleep(RETRY_AFTER_S)
+            return await call()
+    except WorkflowUpdateFailedError as error:
+        raise _refused(error) from error
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            raise NotFound("there is no such subscription, or it was closed for good") from error
+        raise _away(error) from error
+    except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError) as error:
+        raise Unavailable("no answer in time; the command may yet take effect: repeat it with the same key") from error
+    except WorkflowQueryFailedError as error:
+        raise Unavailable("the subscription could not be asked; try again") from error
+
+
+def _refused(error: WorkflowUpdateFailedError) -> DunlinError:
+    """The refusal that the workflow raised, as it was (see `workflows.subscription`)."""
+    cause = error.cause
+    if not isinstance(cause, ApplicationError) or not cause.details:
+        return Broken(f"the command failed: {cause}")
+    said: dict[str, Any] = cause.details[0]
+    code, message = str(said["code"]), str(said["message"])
+    if "allowed" in said:
+        return Refused(code, message, allowed=tuple(said["allowed"]))
+    if "field" in said:
+        return InvalidInput(str(said["field"]), message, code=code)
+    return Broken(message)
+
+
+def _away(error: RPCError) -> DunlinError:
+    if error.status in _AWAY:
+        return Unavailable(f"Temporal does not answer: {error.message}")
+    return Broken(f"Temporal refused: {error.message}")

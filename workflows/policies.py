@@ -1,0 +1,33 @@
+"""Every timeout and retry of the workflows, by name."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+from temporalio.common import RetryPolicy
+
+# One step of a subscription: two short transactions and at most a look-up and a call at the gateway.
+STEP_TIMEOUT: Final = timedelta(seconds=60)
+# A worker that was killed is missed after this long; `activities.alive` sends a sign of life more often.
+STEP_HEARTBEAT: Final = timedelta(seconds=10)
+# What fails here is our own machine (database away) or a bug: declines and outages are values. A few quick tries,
+# then the workflow shows its trouble and tries again by the clock.
+STEP_RETRY: Final = RetryPolicy(
+    initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=2), maximum_attempts=3
+)
+TROUBLE_RETRY_AFTER: Final = timedelta(seconds=30)
+
+# One page of a billing run or an import: many subscriptions, with heartbeats.
+PAGE_TIMEOUT: Final = timedelta(minutes=10)
+PAGE_HEARTBEAT: Final = timedelta(seconds=60)
+# An import is watched by a person: what a dead worker had in hand is taken up soon.
+IMPORT_HEARTBEAT: Final = timedelta(seconds=20)
+PAGE_RETRY: Final = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=1))
+PAGES_PER_RUN_MAX: Final = 50
+
+# A run of a subscription: waking up cold costs the replay of its run, so it ends after so many steps. A smaller number
+# wakes faster and continues as new more often (`docs/performance.md`).
+STEPS_PER_RUN_MAX: Final = 6
+# While its clock is moved a run must not end (decision 5), unless it nears the server's limit of 51,200 events.
+TRAVEL_EVENTS_MAX: Final = 20_000

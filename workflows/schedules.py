@@ -1,0 +1,128 @@
+"""The Temporal Schedules of this installation: what runs by the clock, seen, triggered and paused through the API."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import Final
+
+from temporalio.client import (
+    Client,
+    Schedule,
+    ScheduleActionStartWorkflow,
+    ScheduleAlreadyRunningError,
+    ScheduleIntervalSpec,
+    ScheduleOverlapPolicy,
+    SchedulePolicy,
+    ScheduleSpec,
+    ScheduleState,
+)
+
+from activities.runs import BillingSegment, RunRequest
+from domain.errors import NotFound
+from workflows.billing_run import SCHEDULED, BillingRunWorkflow
+
+CATCH_UP_EVERY: Final = timedelta(hours=1)
+CATCH_UP_OVERDUE_BY: Final = timedelta(minutes=15)
+BILLING_EVERY: Final = timedelta(days=1)
+CATCH_UP_WINDOW: Final = timedelta(hours=12)
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """A schedule we keep: what it bills, how often, and whether it starts paused."""
+
+    segment: BillingSegment
+    every: timedelta
+    paused: bool
+    note: str
+
+
+PLANS: Final = MappingProxyType(
+    {
+        "catch-up": _Plan(
+            BillingSegment(trigger="timer", overdue_by_s=int(CATCH_UP_OVERDUE_BY.total_seconds())),
+            CATCH_UP_EVERY,
+            paused=False,
+            note="asks every subscription whose cycle has been due for a while; a healthy system has none",
+        ),
+        "billing": _Plan(
+            BillingSegment(trigger="external"),
+            BILLING_EVERY,
+            paused=True,
+            note="bills what waits for an outside trigger; resume it to let Temporal be that trigger",
+        ),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleInfo:
+    """A schedule as people see it."""
+
+    id: str
+    note: str
+    paused: bool
+    every_s: int
+    last_at: datetime | None
+    next_at: datetime | None
+    runs: int
+
+
+class Schedules:
+    """Creates, lists and steers our schedules."""
+
+    def __init__(self, client: Client, task_queue: str) -> None:
+        self._client = client
+        self._task_queue = task_queue
+
+    async def ensure(self) -> None:
+        """Create what is missing; what is there keeps its state (a schedule paused by a person stays paused)."""
+        for identity, plan in PLANS.items():
+            schedule = Schedule(
+                action=ScheduleActionStartWorkflow(
+                    BillingRunWorkflow.run,
+                    RunRequest("", plan.segment, SCHEDULED),
+                    id=f"billing-run:{identity}",
+                    task_queue=self._task_queue,
+                ),
+                spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=plan.every)]),
+                policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=CATCH_UP_WINDOW),
+                state=ScheduleState(note=plan.note, paused=plan.paused),
+            )
+            try:
+                await self._client.create_schedule(identity, schedule)
+            except ScheduleAlreadyRunningError:
+                continue
+
+    async def all(self) -> list[ScheduleInfo]:
+        return [await self._info(identity) for identity in PLANS]
+
+    async def trigger(self, identity: str) -> None:
+        await self._client.get_schedule_handle(_known(identity)).trigger(overlap=ScheduleOverlapPolicy.ALLOW_ALL)
+
+    async def pause(self, identity: str, note: str) -> None:
+        await self._client.get_schedule_handle(_known(identity)).pause(note=note)
+
+    async def resume(self, identity: str, note: str) -> None:
+        await self._client.get_schedule_handle(_known(identity)).unpause(note=note)
+
+    async def _info(self, identity: str) -> ScheduleInfo:
+        said = await self._client.get_schedule_handle(identity).describe()
+        recent, upcoming = said.info.recent_actions, said.info.next_action_times
+        return ScheduleInfo(
+            id=identity,
+            note=said.schedule.state.note or PLANS[identity].note,
+            paused=said.schedule.state.paused,
+            every_s=int(PLANS[identity].every.total_seconds()),
+            last_at=recent[-1].started_at if recent else None,
+            next_at=upcoming[0] if upcoming else None,
+            runs=said.info.num_actions,
+        )
+
+
+def _known(identity: str) -> str:
+    if identity not in PLANS:
+        raise NotFound(f"there is no schedule {identity}; there are {', '.join(PLANS)}")
+    return identity
