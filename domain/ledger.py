@@ -2,11 +2,16 @@
 
 Accounts: `receivable` what customers owe; `revenue` what was invoiced; `cash:<gateway>` what a gateway collected
 for us and has yet to pay out; `customer_credit` what we owe customers; `credit_given` credit granted without a
-sale; `bad_debt` what was written off.
+sale; `bad_debt` what was written off; `voucher:<id>` what a voucher is still good for; `credit_in_transit` credit on
+its way from a voucher or credit note to a subscription; `voucher_breakage` vouchers that expired; `disputed:<gateway>`
+what a gateway took back while a dispute is open; `chargeback_loss` and `dispute_fees` what lost disputes cost;
+`reconciliation` what was booked because a gateway's books said so.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from domain.errors import Broken
@@ -17,11 +22,26 @@ REVENUE = "revenue"
 CUSTOMER_CREDIT = "customer_credit"
 CREDIT_GIVEN = "credit_given"
 BAD_DEBT = "bad_debt"
+CREDIT_IN_TRANSIT = "credit_in_transit"
+VOUCHER_BREAKAGE = "voucher_breakage"
+CHARGEBACK_LOSS = "chargeback_loss"
+DISPUTE_FEES = "dispute_fees"
+RECONCILIATION = "reconciliation"
 
 
 def cash(gateway: str) -> str:
     """The account of the money that lies at this gateway."""
     return f"cash:{gateway}"
+
+
+def disputed(gateway: str) -> str:
+    """The account of what this gateway took back while disputes are open."""
+    return f"disputed:{gateway}"
+
+
+def voucher(voucher_id: str) -> str:
+    """The account of what this voucher is still good for."""
+    return f"voucher:{voucher_id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +77,19 @@ def postings(entry: Entry) -> tuple[Posting, ...]:
             sides = [(BAD_DEBT, amount), (RECEIVABLE, -amount)]
         case _:
             return ()
-    if sum(amount for _, amount in sides):
-        raise Broken(f"the postings of {entry.kind} do not sum to zero")
     currency = str(data["currency"])
-    return tuple(Posting(account, amount, currency) for account, amount in sides if amount)
+    return balanced(entry.kind, [Posting(account, amount, currency) for account, amount in sides])
+
+
+def balanced(kind: str, sides: Iterable[Posting]) -> tuple[Posting, ...]:
+    """The sides that move something. Raises `Broken` unless they sum to zero in each currency."""
+    moved = tuple(side for side in sides if side.amount)
+    sums: Counter[str] = Counter()
+    for side in moved:
+        sums[side.currency] += side.amount
+    if any(sums.values()):
+        raise Broken(f"the postings of {kind} do not sum to zero")
+    return moved
 
 
 def _amount(data: EntryData, name: str) -> int:

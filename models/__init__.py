@@ -15,8 +15,13 @@ from models.billing import (
     SubscriptionEvent,
 )
 from models.catalogue import DunningPolicy, Price, Product
+from models.credits import CreditTransfer, Voucher, VoucherMovement
 from models.customers import Address, Customer, CustomerChange, PaymentMethod
+from models.disputes import BlacklistEntry, Dispute, GatewayEvent
 from models.imports import Import, ImportRow
+from models.refunds import CreditNote, Refund, RefundEvent, RefundTry
+from models.settlement import Difference, SettlementLine, SettlementRun
+from models.tasks import BusinessPolicy, Task
 
 __all__ = [
     "Address",
@@ -25,9 +30,16 @@ __all__ = [
     "Base",
     "BillingRun",
     "BillingRunItem",
+    "BlacklistEntry",
+    "BusinessPolicy",
+    "CreditNote",
+    "CreditTransfer",
     "Customer",
     "CustomerChange",
+    "Difference",
+    "Dispute",
     "DunningPolicy",
+    "GatewayEvent",
     "IdempotencyRecord",
     "Import",
     "ImportRow",
@@ -39,6 +51,14 @@ __all__ = [
     "PaymentMethod",
     "Price",
     "Product",
+    "Refund",
+    "RefundEvent",
+    "RefundTry",
+    "SettlementLine",
+    "SettlementRun",
     "Subscription",
     "SubscriptionEvent",
+    "Task",
+    "Voucher",
+    "VoucherMovement",
 ]

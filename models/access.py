@@ -20,6 +20,7 @@ class ApiKey(Base):
     name: Mapped[str]
     prefix: Mapped[str]
     digest: Mapped[str]
+    role: Mapped[str] = mapped_column(server_default="admin")
     scopes: Mapped[list[Any]] = mapped_column(server_default=text("'[]'::jsonb"))
     created_at: Mapped[Recorded]
     revoked_at: Mapped[Instant | None]

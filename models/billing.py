@@ -64,7 +64,8 @@ class SubscriptionEvent(Base):
 class Invoice(Base):
     """What is owed for one cycle and reason. `number` is gapless within the customer's series.
 
-    `sequence` tells apart several changes billed within one cycle.
+    `sequence` tells apart several changes billed within one cycle. `credited` is what credit notes correct, or will
+    once the refund they wait for is through.
     """
 
     __tablename__ = "invoices"
@@ -73,6 +74,7 @@ class Invoice(Base):
         UniqueConstraint("number"),
         CheckConstraint("total = amount_due + credit_applied OR total < 0", name="adds_up"),
         CheckConstraint("status IN ('open', 'paid', 'uncollectible', 'void')", name="status"),
+        CheckConstraint("credited BETWEEN 0 AND greatest(total, 0)", name="credited"),
         Index("ix_invoices_customer", "customer_id", "issued_at"),
         Index("ix_invoices_issued", "issued_at", "number"),
         Index("ix_invoices_open", "issued_at", "number", postgresql_where=text("status = 'open'")),
@@ -89,6 +91,7 @@ class Invoice(Base):
     total: Mapped[Minor]
     credit_applied: Mapped[Minor]
     amount_due: Mapped[Minor]
+    credited: Mapped[Minor] = mapped_column(server_default="0")
     status: Mapped[str]
     issued_at: Mapped[Instant]
     local_date: Mapped[str]
@@ -119,13 +122,15 @@ class Attempt(Base):
     """One try to collect an invoice. `reference` is our key at the gateway; written before the call.
 
     Status: pending (call under way or its answer lost), approved, declined, action_required, unknown,
-    parked (gateway down, not sent), no_method, canceled.
+    parked (gateway down, not sent), no_method, canceled. Settlement of an approved one: pending, settled or voided.
+    `returned` is what was given back or is reserved for that.
     """
 
     __tablename__ = "attempts"
     __table_args__ = (
         UniqueConstraint("invoice_id", "number"),
         UniqueConstraint("reference"),
+        CheckConstraint("returned BETWEEN 0 AND amount", name="returned"),
         Index("ix_attempts_at", "at", "recorded_at", "id"),
         Index("ix_attempts_customer", "customer_id", "at"),
         Index(
@@ -149,6 +154,9 @@ class Attempt(Base):
     currency: Mapped[Currency]
     status: Mapped[str]
     settlement: Mapped[str | None]
+    settled_at: Mapped[Instant | None]
+    batch_id: Mapped[str | None]
+    returned: Mapped[Minor] = mapped_column(server_default="0")
     gateway_id: Mapped[str | None]
     code: Mapped[str | None]
     decline: Mapped[str | None]
@@ -169,9 +177,10 @@ class LedgerEntry(Base):
     id: Mapped[Id] = mapped_column(primary_key=True)
     at: Mapped[Instant]
     kind: Mapped[str]
-    customer_id: Mapped[Id]
+    customer_id: Mapped[Id | None]
     subscription_id: Mapped[Id | None]
     invoice_id: Mapped[Id | None]
+    subject_id: Mapped[Id | None]
     description: Mapped[str]
     test_mode: Mapped[bool]
     recorded_at: Mapped[Recorded]
@@ -194,7 +203,10 @@ class LedgerPosting(Base):
 
 
 class Message(Base):
-    """A message to a customer, as it was sent. Its id comes from the event it tells, so it exists once."""
+    """A message as it was sent, to a customer or to staff. Its id comes from the event it tells, so it exists once.
+
+    One that was sent again is a message of its own, with `resend_of`.
+    """
 
     __tablename__ = "messages"
     __table_args__ = (
@@ -207,6 +219,9 @@ class Message(Base):
     customer_id: Mapped[Id] = mapped_column(ForeignKey("customers.id"))
     subscription_id: Mapped[Id | None]
     event_seq: Mapped[int | None]
+    refund_id: Mapped[Id | None]
+    resend_of: Mapped[Id | None]
+    audience: Mapped[str] = mapped_column(server_default="customer")
     template: Mapped[str]
     recipient: Mapped[str]
     subject: Mapped[str]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 from domain.declines import DeclineKind
 from domain.money import Money
@@ -68,6 +70,103 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class RefundOrder:
+    """Money to give back from a settled sale. `reference` is ours; `sale` is the sale's.
+
+    `token`: another method of the customer to give it to, where the gateway allows it (None: the one that paid).
+    """
+
+    reference: str
+    sale: str
+    amount: Money
+    token: str | None = None
+
+
+class GivenStatus(StrEnum):
+    """What became of a refund or void. PENDING: taken, the gateway's own answer comes later (look it up)."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    PENDING = "pending"
+    NOT_FOUND = "not_found"
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The gateway's word on money given back. A failure is a value: `code` and `message` say why.
+
+    Codes we act on: `already_settled` (void: too late), `not_settled` (refund: too early), `already_voided`.
+    """
+
+    status: GivenStatus
+    gateway_id: str | None = None
+    code: str | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SettledLine:
+    """One line of a settlement batch. Kind: `sale` or `refund`; the amount is above zero for both."""
+
+    batch_id: str
+    kind: str
+    gateway_id: str
+    reference: str
+    amount: Money
+    settled_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SettlementPage:
+    """Lines in the order of their settlement; `cursor` continues after them, `more` says whether there are more now."""
+
+    lines: tuple[SettledLine, ...]
+    cursor: str
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TheirTransaction:
+    """A transaction as the gateway has it. Kind: `sale` or `refund`.
+
+    State of a sale: authorised, captured, settled, voided, declined, action_required; of a refund: succeeded,
+    settled, failed, pending.
+    """
+
+    kind: str
+    gateway_id: str
+    reference: str
+    amount: Money
+    state: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionPage:
+    """Transactions oldest first; `cursor` continues after them, None at the end."""
+
+    rows: tuple[TheirTransaction, ...]
+    cursor: str | None
+
+
+class BadSignature(Exception):
+    """An event that was not signed by the gateway, was changed on its way, or is too old."""
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayNotice:
+    """A signed event. Kinds we act on: dispute.opened, dispute.evidence_due, dispute.won, dispute.lost.
+
+    For these `data` holds dispute_id, reference (of the sale), amount, fee, currency, reason, evidence_due_at.
+    """
+
+    event_id: str
+    kind: str
+    at: datetime
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class MethodDetails:
     """What may be shown of a token: never the number."""
 
@@ -103,3 +202,19 @@ class Gateway(Protocol):
     async def lookup(self, reference: str) -> Answer: ...
 
     async def describe(self, token: str) -> MethodDetails | None: ...
+
+    async def void_sale(self, sale: str) -> Given:
+        """Undo an unsettled sale in full. Twice is as once; look it up with `lookup` of the sale."""
+        ...
+
+    async def refund(self, order: RefundOrder) -> Given: ...
+
+    async def find_refund(self, reference: str) -> Given: ...
+
+    async def settlements(self, cursor: str | None) -> SettlementPage: ...
+
+    async def transactions(self, since: datetime, until: datetime, cursor: str | None) -> TransactionPage: ...
+
+    def read_event(self, body: bytes, headers: Mapping[str, str]) -> GatewayNotice:
+        """Check an event's signature (Standard Webhooks) and read it. Raises `BadSignature`."""
+        ...

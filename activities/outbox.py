@@ -1,0 +1,59 @@
+"""Rows of messages that are not told by a subscription's timeline: confirmations of refunds, notices to staff."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    """A message to send once. `id` is made from the event it tells. Audience: `customer` or `staff`."""
+
+    id: str
+    customer_id: str
+    template: str
+    recipient: str
+    subject: str
+    body: str
+    at: datetime
+    subscription_id: str | None = None
+    refund_id: str | None = None
+    resend_of: str | None = None
+    audience: str = "customer"
+
+
+async def put(connection: AsyncConnection, message: NewMessage) -> str:
+    """Write its row, once; dispatch it with a `Courier` after the commit. Returns its id."""
+    await connection.execute(
+        _PUT,
+        {
+            "id": message.id,
+            "customer": message.customer_id,
+            "subscription": message.subscription_id,
+            "refund": message.refund_id,
+            "resend_of": message.resend_of,
+            "audience": message.audience,
+            "template": message.template,
+            "recipient": message.recipient,
+            "subject": message.subject,
+            "body": message.body,
+            "at": message.at,
+        },
+    )
+    return message.id
+
+
+_PUT = text(
+    """
+INSERT INTO messages (
+    id, customer_id, subscription_id, refund_id, resend_of, audience, template, recipient, subject, body, status, at
+) VALUES (
+    :id, :customer, :subscription, :refund, :resend_of, :audience, :template, :recipient, :subject, :body,
+    'pending', :at
+) ON CONFLICT DO NOTHING
+"""
+)

@@ -1,0 +1,83 @@
+"""E-vouchers, and credit on its way to a subscription. Balances are ledger accounts, never columns."""
+
+from __future__ import annotations
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import Base, Currency, Id, Instant, Minor, Recorded
+
+
+class Voucher(Base):
+    """An e-voucher. What is left of it is the balance of ledger account `voucher:{id}`; its row is only locked."""
+
+    __tablename__ = "vouchers"
+    __table_args__ = (
+        UniqueConstraint("code"),
+        CheckConstraint("issued > 0", name="issued"),
+        Index("ix_vouchers_customer", "customer_id", "issued_at"),
+        Index("ix_vouchers_issued", "issued_at", "id"),
+        Index("ix_vouchers_expires", "expires_at"),
+    )
+
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    code: Mapped[str]
+    customer_id: Mapped[Id | None] = mapped_column(ForeignKey("customers.id"))
+    currency: Mapped[Currency]
+    issued: Mapped[Minor]
+    expires_at: Mapped[Instant | None]
+    reason: Mapped[str]
+    actor: Mapped[str]
+    test_mode: Mapped[bool]
+    issued_at: Mapped[Instant]
+
+
+class VoucherMovement(Base):
+    """One change of a voucher's balance; append-only. Kind: issued, adjusted, redeemed, given_back, expired.
+
+    `amount` is signed: what it added to the balance. `id` is that of its ledger entry.
+    """
+
+    __tablename__ = "voucher_movements"
+    __table_args__ = (
+        CheckConstraint("amount <> 0", name="amount"),
+        Index("ix_voucher_movements_voucher", "voucher_id", "at"),
+    )
+
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    voucher_id: Mapped[Id] = mapped_column(ForeignKey("vouchers.id"))
+    kind: Mapped[str]
+    amount: Mapped[Minor]
+    subscription_id: Mapped[Id | None]
+    actor: Mapped[str]
+    reason: Mapped[str]
+    at: Mapped[Instant]
+    recorded_at: Mapped[Recorded]
+
+
+class CreditTransfer(Base):
+    """Money on its way from a voucher or a credit note into a subscription's credit for rebills.
+
+    A projection of its workflow `credit:{id}`. Status: pending, granted, given_back (the subscription refused).
+    """
+
+    __tablename__ = "credit_transfers"
+    __table_args__ = (
+        CheckConstraint("amount > 0", name="amount"),
+        CheckConstraint("source IN ('voucher', 'credit_note')", name="source"),
+        CheckConstraint("status IN ('pending', 'granted', 'given_back')", name="status"),
+        Index("ix_credit_transfers_customer", "customer_id", "at"),
+    )
+
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    source: Mapped[str]
+    source_id: Mapped[Id]
+    subscription_id: Mapped[Id]
+    customer_id: Mapped[Id] = mapped_column(ForeignKey("customers.id"))
+    amount: Mapped[Minor]
+    currency: Mapped[Currency]
+    status: Mapped[str]
+    detail: Mapped[str]
+    actor: Mapped[str]
+    at: Mapped[Instant]
+    ended_at: Mapped[Instant | None]

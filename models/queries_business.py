@@ -1,0 +1,38 @@
+"""The merchant's rules as they are set now; what was never set has its default."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+
+from domain.business import APPROVAL_HOURS_DEFAULT, Consequence, DisputeRules, RefundRules
+from models.tasks import BusinessPolicy
+
+REFUNDS = "refunds"
+DISPUTES = "disputes"
+
+
+async def refund_rules(connection: AsyncConnection | AsyncSession) -> RefundRules:
+    """Key `refunds`: {"notify": [...], "approval_limits": {"EUR": 10000}, "approval_hours": 48}."""
+    value = await _value(connection, REFUNDS)
+    return RefundRules(
+        notify=tuple(value.get("notify", ())),
+        approval_limits=dict(value.get("approval_limits", {})),
+        approval_hours=value.get("approval_hours", APPROVAL_HOURS_DEFAULT),
+    )
+
+
+async def dispute_rules(connection: AsyncConnection | AsyncSession) -> DisputeRules:
+    """Key `disputes`: {"on_opened": "none", "on_lost": "cancel", "blacklist_on_lost": false}."""
+    value, default = await _value(connection, DISPUTES), DisputeRules()
+    return DisputeRules(
+        on_opened=Consequence(value.get("on_opened", default.on_opened)),
+        on_lost=Consequence(value.get("on_lost", default.on_lost)),
+        blacklist_on_lost=value.get("blacklist_on_lost", default.blacklist_on_lost),
+    )
+
+
+async def _value(connection: AsyncConnection | AsyncSession, key: str) -> dict[str, Any]:
+    return await connection.scalar(select(BusinessPolicy.value).where(BusinessPolicy.key == key)) or {}
