@@ -22,9 +22,9 @@ from activities.told import Told, outcome_of, told
 from domain.collection import ACTION_EXPIRED
 from domain.declines import DeclineKind
 from domain.errors import Broken
+from domain.facts import ActionRequired, Charged, Declined, NeverArrived, NoMethod, Outcome, Parked, Unknown
 from domain.ids import derive
 from domain.lifecycle import apply
-from domain.messages import ActionRequired, Charged, Declined, NeverArrived, NoMethod, Outcome, Parked, Unknown
 from domain.money import Money
 from domain.state import Collecting, InvoiceReason, Phase, State
 from domain.terms import DEFAULT_DUNNING, DunningTerms, EndAction, Retry, RetryMessage

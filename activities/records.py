@@ -8,7 +8,7 @@ from activities.alive import alive
 from activities.books import payer, write_books
 from activities.courier import Courier
 from activities.payments import StepRequest
-from domain.messages import Recorded
+from domain.facts import Recorded
 from models.session import Database
 
 

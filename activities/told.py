@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.declines import DeclineKind
 from domain.errors import Broken
-from domain.messages import ActionRequired, Charged, Declined, NoMethod, Outcome, Parked, Unknown
+from domain.facts import ActionRequired, Charged, Declined, NoMethod, Outcome, Parked, Unknown
 from domain.state import State
 from domain.terms import DunningTerms
 

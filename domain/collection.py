@@ -10,21 +10,11 @@ from typing import assert_never
 from domain.declines import DeclineKind
 from domain.dunning import is_exhausted, round_failed
 from domain.errors import Broken
+from domain.facts import ActionRequired, Charged, Declined, NeverArrived, NoMethod, Outcome, Parked, Unknown
 from domain.invoicing import grant
-from domain.messages import (
-    ActionRequired,
-    AskGateway,
-    Charge,
-    Charged,
-    Declined,
-    NeverArrived,
-    NoMethod,
-    Outcome,
-    Parked,
-    Unknown,
-)
 from domain.plan import missed_before, pass_over
 from domain.state import Access, Collecting, InvoiceReason, Phase, State, Status
+from domain.steps import AskGateway, Charge
 from domain.terms import DunningTerms, EndAction
 
 # The gateway is down: the same attempt again after so long; the last one is repeated.

@@ -8,9 +8,9 @@ from typing import assert_never
 
 from domain.collection import LOOKUPS_BEFORE_ATTENTION, PARKED_BEFORE_ATTENTION
 from domain.lifecycle import next_step
-from domain.messages import AskGateway, Charge, End, Record, Tick, Wait
 from domain.money import Money
 from domain.state import EntryData, Phase, State
+from domain.steps import AskGateway, Charge, End, Record, Tick, Wait
 
 # Kind of entry → sentence; {amount} and {total} are money, the other names are fields of the entry's data.
 SENTENCES = MappingProxyType(

@@ -9,9 +9,10 @@ from typing import assert_never
 
 from domain.declines import DeclineKind
 from domain.errors import Broken
+from domain.facts import Charged, Declined, Outcome, Recorded
 from domain.lifecycle import apply, next_step
-from domain.messages import AskGateway, Charge, Charged, Declined, End, Outcome, Record, Recorded, Tick, Wait
 from domain.state import Collecting, EntryData, State
+from domain.steps import AskGateway, Charge, End, Record, Tick, Wait
 from domain.terms import DunningTerms, Trigger
 
 FORECAST_CYCLES_MAX = 120

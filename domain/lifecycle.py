@@ -14,20 +14,9 @@ from typing import assert_never
 from domain.calendar import days_later, whole_second
 from domain.collection import end, is_outcome_open, settle, when_to_act
 from domain.dunning import grace_ended
+from domain.facts import Fact, Recorded, TimePassed
 from domain.invoicing import credit_unused, cycle_line, open_invoice
-from domain.messages import (
-    AskGateway,
-    Charge,
-    End,
-    Fact,
-    Record,
-    Recorded,
-    Start,
-    Step,
-    Tick,
-    TimePassed,
-    Wait,
-)
+from domain.messages import Start
 from domain.money import Money
 from domain.plan import (
     CATCH_UP_AFTER,
@@ -42,6 +31,7 @@ from domain.plan import (
     pass_over,
 )
 from domain.state import Access, InvoiceReason, Line, LineKind, Phase, State, Status
+from domain.steps import AskGateway, Charge, End, Record, Step, Tick, Wait
 from domain.terms import CatchUp, Trigger
 
 CANCELED_KEPT = timedelta(days=400)

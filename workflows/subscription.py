@@ -21,21 +21,13 @@ with workflow.unsafe.imports_passed_through():
     from domain.commands import handle
     from domain.errors import DunlinError, InvalidInput, Refused
     from domain.explain import attention
+    from domain.facts import Fact, Recorded
     from domain.lifecycle import apply, begin, next_step
-    from domain.messages import (
-        AskGateway,
-        Charge,
-        End,
-        Envelope,
-        Fact,
-        Record,
-        Recorded,
-        Tick,
-        Wait,
-    )
+    from domain.messages import Envelope
     from domain.money import Money
     from domain.plan import due_at
     from domain.state import State
+    from domain.steps import AskGateway, Charge, End, Record, Tick, Wait
     from workflows.inputs import SubscriptionInput
     from workflows.policies import (
         STEP_HEARTBEAT,

@@ -20,9 +20,11 @@ from activities.courier import Messages
 from activities.payments import Payments, StepRequest
 from activities.records import Records
 from domain.commands import handle
+from domain.facts import Fact, Outcome, Parked
 from domain.lifecycle import apply, begin, next_step
-from domain.messages import AskGateway, Charge, Envelope, Fact, GrantCredit, Outcome, Parked, Record, Start, Tick
+from domain.messages import Envelope, GrantCredit, Start
 from domain.state import State
+from domain.steps import AskGateway, Charge, Record, Tick
 from models.session import Database
 from providers.gateways.base import Answer, Gateway, Order
 from providers.gateways.registry import OpenGateway, open_gateway

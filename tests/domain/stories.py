@@ -21,30 +21,23 @@ from domain.calendar import Interval, Unit
 from domain.commands import handle
 from domain.declines import DeclineKind
 from domain.explain import attention, next_in_words, sentence
-from domain.ledger import CUSTOMER_CREDIT, RECEIVABLE, postings
-from domain.lifecycle import apply, begin, next_step
-from domain.messages import (
+from domain.facts import (
     ActionRequired,
-    AskGateway,
-    Charge,
     Charged,
-    Command,
     Declined,
-    End,
-    Envelope,
     Fact,
     NeverArrived,
     NoMethod,
     Outcome,
     Parked,
-    Record,
     Recorded,
-    Start,
-    Tick,
     Unknown,
-    Wait,
 )
+from domain.ledger import CUSTOMER_CREDIT, RECEIVABLE, postings
+from domain.lifecycle import apply, begin, next_step
+from domain.messages import Command, Envelope, Start
 from domain.state import Collecting, Datum, Entry, State, Status
+from domain.steps import AskGateway, Charge, End, Record, Tick, Wait
 from domain.terms import DEFAULT_DUNNING, DunningTerms, Terms, Trigger
 
 BERLIN = "Europe/Berlin"

@@ -15,13 +15,12 @@ from domain.collection import (
 )
 from domain.errors import Broken, Refused
 from domain.explain import attention
+from domain.facts import TimePassed
 from domain.lifecycle import apply, next_step
 from domain.messages import (
-    AskGateway,
     Cancel,
     ChangeDate,
     ChangeTerms,
-    Charge,
     ChargeNow,
     CollectNow,
     ForceBill,
@@ -31,12 +30,11 @@ from domain.messages import (
     RefundChoice,
     Skip,
     StopTrial,
-    TimePassed,
     UndoCancel,
-    Wait,
     When,
 )
 from domain.state import Access, Collecting, InvoiceReason, Phase, Status
+from domain.steps import AskGateway, Charge, Wait
 from tests.domain.stories import MONEY, Bank, Story, at, price
 
 
@@ -311,7 +309,7 @@ def test_writing_off_nothing_is_nothing() -> None:
 
 def test_an_invoice_over_nothing_is_no_loss() -> None:
     story = Story(price(0), now="2026-01-15 10:00", start_at=at("2026-02-01 10:00"))
-    from domain.messages import Tick  # noqa: PLC0415
+    from domain.steps import Tick  # noqa: PLC0415
 
     assert Tick(TimePassed("start"))
     started = apply(story.state, TimePassed("start"), at("2026-02-01 10:00"))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from domain.explain import SENTENCES, attention, next_in_words, sentence
+from domain.facts import TimePassed
 from domain.lifecycle import CANCELED_KEPT, apply, begin
 from domain.messages import (
     Cancel,
@@ -26,7 +27,6 @@ from domain.messages import (
     SetNotice,
     Skip,
     Start,
-    TimePassed,
     UndoCancel,
     When,
 )

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from domain.calendar import Interval, Unit
 from domain.errors import Broken, InvalidInput
+from domain.facts import TimePassed
 from domain.imports import (
     COLUMNS_MAX,
     HEADER_BYTES_MAX,
@@ -31,7 +32,7 @@ from domain.imports import (
 )
 from domain.lifecycle import apply, begin
 from domain.mapping import Plan, read_mapping
-from domain.messages import Start, TimePassed
+from domain.messages import Start
 from domain.money import Money
 from domain.places import COUNTRIES
 from domain.plan import due_at

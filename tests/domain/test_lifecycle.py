@@ -6,31 +6,28 @@ from typing import Literal
 import pytest
 
 from domain.calendar import Alignment, Interval, Unit
+from domain.facts import Charged, Recorded, TimePassed
 from domain.lifecycle import CANCELED_KEPT, apply, next_step
 from domain.messages import (
     BillDue,
     Cancel,
     ChangeDate,
     ChangeTerms,
-    Charged,
-    End,
     ForceBill,
     GrantCredit,
     Pause,
     PlaceHold,
-    Recorded,
     RefundChoice,
     ReleaseHold,
     Restart,
     Resume,
     SetNotice,
     Skip,
-    TimePassed,
     UndoCancel,
-    Wait,
     When,
 )
 from domain.state import Access, Status
+from domain.steps import End, Wait
 from domain.terms import CatchUp, Trigger
 from tests.domain.stories import MONEY, YEAR, Bank, Story, at, price
 
