@@ -18,15 +18,22 @@ class OpenGateway(Gateway, Protocol):
 
 
 class _Opens(Protocol):
-    def __call__(self, url: str, *, timeout_s: float, calls_per_second_max: float) -> OpenGateway: ...
+    def __call__(
+        self, url: str, *, timeout_s: float, calls_per_second_max: float, webhook_secret: str | None
+    ) -> OpenGateway: ...
 
 
 GATEWAYS: Final[Mapping[str, _Opens]] = MappingProxyType({SandboxGateway.name: SandboxGateway})
 
 
-def open_gateway(name: str, url: str, *, timeout_s: float, calls_per_second_max: float) -> OpenGateway:
-    """The named gateway at `url`. Raises `InvalidInput` for a name that nobody has written an adapter for."""
+def open_gateway(
+    name: str, url: str, *, timeout_s: float, calls_per_second_max: float, webhook_secret: str | None = None
+) -> OpenGateway:
+    """The named gateway at `url`. Raises `InvalidInput` for a name that nobody has written an adapter for.
+
+    Without `webhook_secret` every event is a `BadSignature`: a process that reads none needs none.
+    """
     opens = GATEWAYS.get(name)
     if opens is None:
         raise InvalidInput("gateway", f"{name!r} is not one of: {', '.join(GATEWAYS)}")
-    return opens(url, timeout_s=timeout_s, calls_per_second_max=calls_per_second_max)
+    return opens(url, timeout_s=timeout_s, calls_per_second_max=calls_per_second_max, webhook_secret=webhook_secret)

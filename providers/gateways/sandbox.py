@@ -3,33 +3,47 @@
 refused connection, 503, 429        GatewayUnavailable    it was surely not taken
 timeout, broken connection, 5xx     OutcomeUnknown        look it up; for a mere question: GatewayUnavailable
 404                                 NOT_FOUND             as an answer
+409 of a void, a failed refund      FAILED                a value with the gateway's code
 other 4xx                           OrderRefused          our call is wrong, a person must look
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 import httpx
 from aiolimiter import AsyncLimiter
 
 from domain.declines import decline_kind
+from domain.money import Money
 from providers.gateways.base import (
     Answer,
     AnswerStatus,
+    GatewayNotice,
     GatewayUnavailable,
+    Given,
+    GivenStatus,
     MethodDetails,
     Order,
     OrderRefused,
     OutcomeUnknown,
+    RefundOrder,
+    SettledLine,
+    SettlementPage,
+    TheirTransaction,
+    TransactionPage,
 )
 
 CONNECTIONS_MAX: Final = 100
 # Well below the gateway's own limit: a connection that it closes just as we use it loses us an answer.
 KEEP_ALIVE_S: Final = 20
+PAGE_SIZE: Final = 500
 _NOT_TAKEN: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+_Word = TypeVar("_Word")
 _NOT_TAKEN_STATUS: Final = frozenset({HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS})
 
 
@@ -39,7 +53,10 @@ class SandboxGateway:
     name: str = "sandbox"
     is_sandbox: bool = True
 
-    def __init__(self, url: str, *, timeout_s: float, calls_per_second_max: float) -> None:
+    def __init__(
+        self, url: str, *, timeout_s: float, calls_per_second_max: float, webhook_secret: str | None = None
+    ) -> None:
+        self._webhook_secret: Final = webhook_secret
         self._limiter: Final = AsyncLimiter(calls_per_second_max, time_period=1)
         self._http: Final = httpx.AsyncClient(
             base_url=url,
@@ -87,6 +104,52 @@ class SandboxGateway:
         found = await self._ask(f"/v1/tokens/{quote(token, safe='')}")
         return MethodDetails(**found) if found is not None else None
 
+    async def void_sale(self, sale: str) -> Given:
+        """Undo an unsettled sale in full; one that was settled in the meantime is a failure, `already_settled`."""
+        response = await self._send("POST", f"/v1/charges/{quote(sale, safe='')}/void")
+        match response.status_code:
+            case HTTPStatus.NOT_FOUND:
+                return Given(GivenStatus.NOT_FOUND)
+            case HTTPStatus.CONFLICT:
+                return _failed(response)
+            case _:
+                return Given(GivenStatus.SUCCEEDED, gateway_id=_taken(response, _answer).gateway_id)
+
+    async def refund(self, order: RefundOrder) -> Given:
+        """Give money back; an unknown sale is a failure, `no_such_charge`."""
+        body = {
+            "reference": order.reference,
+            "charge": order.sale,
+            "amount": order.amount.minor,
+            "currency": order.amount.currency,
+            "token": order.token,
+        }
+        response = await self._send("POST", "/v1/refunds", json=body, headers={"Idempotency-Key": order.reference})
+        return _failed(response) if response.status_code == HTTPStatus.NOT_FOUND else _taken(response, _given)
+
+    async def find_refund(self, reference: str) -> Given:
+        found = await self._ask("/v1/refunds", params={"reference": reference})
+        return Given(GivenStatus.NOT_FOUND) if found is None else _given(found)
+
+    async def settlements(self, cursor: str | None) -> SettlementPage:
+        """The next lines after the cursor, None: from the first. The cursor stays good for ever."""
+        params = {"limit": PAGE_SIZE} | ({"after": cursor} if cursor is not None else {})
+        page = await self._report("/v1/settlements", params)
+        return SettlementPage(tuple(map(_settled_line, page["lines"])), page["cursor"], page["more"])
+
+    async def transactions(self, since: datetime, until: datetime, cursor: str | None) -> TransactionPage:
+        """Sales and refunds made in [since, until) by the gateway's clock."""
+        params: dict[str, Any] = {"from": since.isoformat(), "to": until.isoformat(), "limit": PAGE_SIZE}
+        page = await self._report("/v1/report", params | ({"after": cursor} if cursor is not None else {}))
+        return TransactionPage(tuple(map(_their_transaction, page["transactions"])), page["next_after"])
+
+    def read_event(self, body: bytes, headers: Mapping[str, str]) -> GatewayNotice:
+        """An event of at most five minutes, signed with the secret of the settings. Raises `BadSignature`."""
+        # Only who reads events needs the library that checks them.
+        from providers.gateways.signatures import read_signed  # noqa: PLC0415
+
+        return read_signed(self._webhook_secret, body, headers)
+
     async def _charge(self, order: Order, *, capture: bool) -> Answer:
         body = {
             "reference": order.reference,
@@ -99,7 +162,13 @@ class SandboxGateway:
         return await self._order("POST", "/v1/charges", json=body, headers={"Idempotency-Key": order.reference})
 
     async def _order(self, method: str, path: str, **content: Any) -> Answer:
-        """Send what may move money: whatever is not surely untaken is unknown."""
+        response = await self._send(method, path, **content)
+        if response.status_code == HTTPStatus.NOT_FOUND:
+            return Answer(AnswerStatus.NOT_FOUND)
+        return _taken(response, _answer)
+
+    async def _send(self, method: str, path: str, **content: Any) -> httpx.Response:
+        """Send what may move money, and give its answer or refusal: whatever is not surely untaken is unknown."""
         async with self._limiter:
             try:
                 response = await self._http.request(method, path, **content)
@@ -111,14 +180,13 @@ class SandboxGateway:
             raise GatewayUnavailable(f"sandbox gateway: status {response.status_code}")
         if response.is_server_error:
             raise OutcomeUnknown(f"sandbox gateway: status {response.status_code}")
-        if response.status_code == HTTPStatus.NOT_FOUND:
-            return Answer(AnswerStatus.NOT_FOUND)
-        if not response.is_success:
-            raise _refused(response)
-        try:
-            return _answer(response.json())
-        except (ValueError, KeyError) as error:
-            raise OutcomeUnknown(f"sandbox gateway: unreadable answer: {error!r}") from error
+        return response
+
+    async def _report(self, path: str, params: dict[str, Any]) -> dict[str, Any]:
+        found = await self._ask(path, params=params)
+        if found is None:
+            raise OrderRefused("not_found", f"the gateway has no {path}")
+        return found
 
     async def _ask(self, path: str, **content: Any) -> dict[str, Any] | None:
         """Ask what is so, None for 404: nothing moves, so any failure may be repeated."""
@@ -132,7 +200,7 @@ class SandboxGateway:
         if response.status_code == HTTPStatus.NOT_FOUND:
             return None
         if not response.is_success:
-            raise _refused(response)
+            raise OrderRefused(*_error(response))
         return response.json()
 
 
@@ -149,9 +217,54 @@ def _answer(charge: dict[str, Any]) -> Answer:
     )
 
 
-def _refused(response: httpx.Response) -> OrderRefused:
+def _given(refund: dict[str, Any]) -> Given:
+    return Given(GivenStatus(refund["status"]), refund["id"], refund["code"], refund["message"])
+
+
+def _settled_line(line: dict[str, Any]) -> SettledLine:
+    return SettledLine(
+        batch_id=line["batch"],
+        kind=line["kind"],
+        gateway_id=line["id"],
+        reference=line["reference"],
+        amount=Money(line["amount"], line["currency"]),
+        settled_at=_at(line["settled_ms"]),
+    )
+
+
+def _their_transaction(row: dict[str, Any]) -> TheirTransaction:
+    return TheirTransaction(
+        kind=row["kind"],
+        gateway_id=row["id"],
+        reference=row["reference"],
+        amount=Money(row["amount"], row["currency"]),
+        state=row["state"],
+        at=_at(row["created_ms"]),
+    )
+
+
+def _at(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+def _taken(response: httpx.Response, read: Callable[[dict[str, Any]], _Word]) -> _Word:
+    """The answer to an order that was taken; one that cannot be read is unknown."""
+    if not response.is_success:
+        raise OrderRefused(*_error(response))
+    try:
+        return read(response.json())
+    except (ValueError, KeyError) as error:
+        raise OutcomeUnknown(f"sandbox gateway: unreadable answer: {error!r}") from error
+
+
+def _failed(response: httpx.Response) -> Given:
+    code, message = _error(response)
+    return Given(GivenStatus.FAILED, code=code, message=message)
+
+
+def _error(response: httpx.Response) -> tuple[str, str]:
     try:
         error = response.json()["error"]
-        return OrderRefused(error["code"], error["message"])
+        return error["code"], error["message"]
     except (ValueError, KeyError, TypeError):
-        return OrderRefused(f"http_{response.status_code}", response.text[:200])
+        return f"http_{response.status_code}", response.text[:200]
