@@ -18,6 +18,7 @@ from api import keys
 from bench.fleets import Late
 from bench.main import LATEST, measure
 from domain.errors import DunlinError
+from domain.roles import Role
 from local import gateway as sandbox
 from local import lifetime, mailsink
 from local.demo import demo_settings, tell_story
@@ -102,9 +103,12 @@ def mail_sink() -> None:
 
 
 @api_key_commands.command("create")
-def create_api_key(name: Annotated[str, typer.Option(help="Stands as actor on what is done with the key.")]) -> None:
+def create_api_key(
+    name: Annotated[str, typer.Option(help="Stands as actor on what is done with the key.")],
+    role: Annotated[Role, typer.Option(help="What may be done with it; docs/roles.md has the table.")] = Role.ADMIN,
+) -> None:
     """Make an API key for DATABASE_URL and print it: the only time it can be seen."""
-    out.print(_with_database(lambda database: keys.create_key(database, name)), highlight=False, soft_wrap=True)
+    out.print(_with_database(lambda database: keys.create_key(database, name, role)), highlight=False, soft_wrap=True)
 
 
 @api_key_commands.command("list")
@@ -112,7 +116,7 @@ def list_api_keys() -> None:
     """Show all keys, working and revoked."""
     for key in _with_database(keys.list_keys):
         state = f"revoked {key.revoked_at:%Y-%m-%d}" if key.revoked_at else "working"
-        row = f"{key.id}  {key.prefix}…  {key.created_at:%Y-%m-%d}  {state}  {key.name}"
+        row = f"{key.id}  {key.prefix}…  {key.created_at:%Y-%m-%d}  {state}  {key.role:<5}  {key.name}"
         out.print(row, markup=False, highlight=False, soft_wrap=True)
 
 

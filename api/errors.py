@@ -1,7 +1,7 @@
 """Which HTTP answer an error gets: one mapping, and every answer is a problem document (RFC 9457).
 
 A problem has `type`, `title`, `status`, `detail`, and of our own: a stable `code`, `errors` (which field breaks
-which rule) and `allowed` (the commands a subscription would take now). Nothing internal is ever in it.
+which rule), `allowed` (the commands that would be taken now) and `roles` (who may). Nothing internal is ever in it.
 """
 
 from __future__ import annotations
@@ -70,13 +70,24 @@ class Problem(BaseModel):
     code: str
     detail: str
     errors: list[FieldError] | None = None
-    allowed: list[str] | None = Field(default=None, description="Commands the subscription would take now")
+    allowed: list[str] | None = Field(default=None, description="Commands that would be taken now")
+    roles: list[str] | None = Field(default=None, description="The roles of an API key that may do this")
 
 
 class Unauthorized(DunlinError):
     """No key, or none that is known."""
 
     code = "unauthorized"
+
+
+class Forbidden(DunlinError):
+    """The key is known, its role may not do this; `roles` may."""
+
+    code = "forbidden_role"
+
+    def __init__(self, message: str, *, roles: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.roles = roles
 
 
 class Busy(DunlinError):
@@ -92,6 +103,7 @@ def problem(  # one parameter for each part of a problem document
     *,
     errors: Sequence[FieldError] = (),
     allowed: Iterable[str] | None = None,
+    roles: Iterable[str] | None = None,
     headers: dict[str, str] | None = None,
 ) -> Response:
     title = "Unprocessable Entity" if status == _UNPROCESSABLE else HTTPStatus(status).phrase
@@ -102,11 +114,12 @@ def problem(  # one parameter for each part of a problem document
         detail=detail,
         errors=list(errors) or None,
         allowed=None if allowed is None else list(allowed),
+        roles=None if roles is None else list(roles),
     )
     return JSONResponse(body.model_dump(exclude_none=True), status, headers, media_type=PROBLEM_JSON)
 
 
-def answer(error: Exception) -> Response:  # noqa: C901, PLR0911 - one case for each error
+def answer(error: Exception) -> Response:  # noqa: C901, PLR0911, PLR0912 - one case for each error
     """The one place where an error becomes a status."""
     match error:
         case RequestValidationError():
@@ -121,6 +134,8 @@ def answer(error: Exception) -> Response:  # noqa: C901, PLR0911 - one case for 
             return problem(409, error.code, error.message, headers={"Retry-After": str(RETRY_AFTER_S)})
         case Unauthorized():
             return problem(401, error.code, error.message, headers={"WWW-Authenticate": 'Bearer realm="dunlin"'})
+        case Forbidden():
+            return problem(403, error.code, error.message, roles=error.roles)
         case HTTPException():
             return _http(error)
         case Unavailable():

@@ -1,4 +1,4 @@
-"""Who may call: opaque random keys, shown once, kept as a digest."""
+"""Who may call, in which role: opaque random keys, shown once, kept as a digest."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from sqlalchemy import func, insert, update
 from api.errors import Unauthorized
 from domain.errors import InvalidInput, NotFound
 from domain.ids import derive
+from domain.roles import Role
 from models import ApiKey
 from models.queries_access import key_by_digest, keys
 from models.session import Database
@@ -26,10 +27,11 @@ NAME_LENGTH_MAX: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The program behind a request. `name` stands as actor on what it does."""
+    """The program behind a request. `name` stands as actor on what it does, `role` says what it may do."""
 
     key_id: str
     name: str
+    role: Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +40,13 @@ class KeyInfo:
 
     id: str
     name: str
+    role: Role
     prefix: str
     created_at: datetime
     revoked_at: datetime | None
 
 
-async def create_key(database: Database, name: str) -> str:
+async def create_key(database: Database, name: str, role: Role = Role.ADMIN) -> str:
     """A new key; the only moment it can be seen. Raises `InvalidInput` for a name that cannot stand in a log."""
     name = name.strip()
     if not 1 <= len(name) <= NAME_LENGTH_MAX or not name.isprintable():
@@ -52,14 +55,16 @@ async def create_key(database: Database, name: str) -> str:
     digest = digest_of(key)
     async with database.begin() as connection:
         await connection.execute(
-            insert(ApiKey).values(id=derive("key", digest), name=name, prefix=key[:SHOWN_LENGTH], digest=digest)
+            insert(ApiKey).values(
+                id=derive("key", digest), name=name, role=role.value, prefix=key[:SHOWN_LENGTH], digest=digest
+            )
         )
     return key
 
 
 async def list_keys(database: Database) -> list[KeyInfo]:
     async with database.session() as session:
-        return [KeyInfo(k.id, k.name, k.prefix, k.created_at, k.revoked_at) for k in await keys(session)]
+        return [KeyInfo(k.id, k.name, Role(k.role), k.prefix, k.created_at, k.revoked_at) for k in await keys(session)]
 
 
 async def revoke_key(database: Database, prefix_or_id: str) -> KeyInfo:
@@ -85,7 +90,7 @@ async def authenticate(database: Database, authorization: str | None) -> Caller:
         async with database.session() as session:
             found = await key_by_digest(session, digest_of(key))
         if found is not None:
-            return Caller(found.id, found.name)
+            return Caller(found.id, found.name, Role(found.role))
     raise Unauthorized("Send a working API key as `Authorization: Bearer dk_…`.")
 
 

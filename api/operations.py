@@ -37,6 +37,7 @@ class Meta(BaseModel):
     gateways: list[str]
     migration: str | None
     caller: str
+    role: str
     currencies: list[str]
     commands: list[str]
 
@@ -110,6 +111,7 @@ async def read_meta(services: ServicesDep, caller: CallerDep) -> Meta:
         gateways=sorted(services.gateways),
         migration=revision_of_code(),
         caller=caller.name,
+        role=caller.role.value,
         currencies=sorted(CURRENCIES),
         commands=sorted(ROUTES.values()),
     )

@@ -1,4 +1,4 @@
-"""What every route does before its own code: the caller is known, the body is of a sane size, a POST works once."""
+"""What every route does before its own code: the caller is known and may, the body is sane, a POST works once."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from fastapi.security import HTTPBearer
 
 from api import errors, idempotency
 from api.keys import authenticate
+from api.roles import require
 from domain.errors import InvalidInput
 
 MIB: Final = 1024 * 1024
+READING: Final = {"GET"}  # is for every role
 
 _bearer = HTTPBearer(
     bearerFormat="dk_…", description="An API key from `python cli.py api-key create`", auto_error=False
@@ -43,6 +45,8 @@ class Route(APIRoute):
         database = request.app.state.services.database
         caller = await authenticate(database, request.headers.get("authorization"))
         request.state.caller = caller
+        if self.methods != READING:
+            require(caller, self.name)
         self._refuse_unknown_query(request)
         request, body = await self._read(request)
         if request.method != "POST":
@@ -98,6 +102,7 @@ def _problem(description: str) -> dict[str, Any]:
 
 PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
     401: _problem("No API key, or none that works"),
+    403: _problem("The role of this key may not do that; `roles` may"),
     404: _problem("There is no such thing"),
     409: _problem("Right input, wrong moment; `allowed` says what would be taken now"),
     422: _problem("A field breaks a rule; `errors` names field and rule; nothing was changed"),

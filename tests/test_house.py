@@ -39,6 +39,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
         "api.keys",
         "models",
         "domain.errors",
+        "domain.roles",
         "bench",
         "examples",
     ),

@@ -43,7 +43,7 @@ async def test_every_operation_is_described(services: Services) -> None:
             if path == "/v1/health":
                 continue
             assert operation["security"], where
-            for status in ("401", "404", "409", "422", "500", "503"):
+            for status in ("401", "403", "404", "409", "422", "500", "503"):
                 content = operation["responses"][status]["content"]
                 assert "application/problem+json" in content, where
             if method == "post":

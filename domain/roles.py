@@ -1,0 +1,55 @@
+"""Who may do what: the table of roles and commands. What is not in it is for admins alone; reading is for everybody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+
+class Role(StrEnum):
+    """What a key is made for. An admin may do everything, so keys from before there were roles go on as they did."""
+
+    AGENT = "agent"
+    LEAD = "lead"
+    OPS = "ops"
+    ADMIN = "admin"
+
+
+_AGENTS: Final = (Role.AGENT, Role.LEAD)
+_LEADS: Final = (Role.LEAD,)
+_OPS: Final = (Role.OPS,)
+_LEADS_AND_OPS: Final = (Role.LEAD, Role.OPS)
+_EVERYBODY: Final = (Role.AGENT, Role.LEAD, Role.OPS)
+
+# Roles besides admin → the commands they may give, each by the name of its route's function.
+_TABLE: Final[tuple[tuple[tuple[Role, ...], tuple[str, ...]], ...]] = (
+    # Customers and what they have agreed to.
+    (_AGENTS, ("create_customer", "change_customer", "create_address", "make_address_default", "remove_address")),
+    (_AGENTS, ("create_method", "reorder_methods", "make_method_default", "remove_method")),
+    (_AGENTS, ("create_subscription", "advance", "change", "preview", "change_date", "skip", "pause", "resume")),
+    (_AGENTS, ("cancel", "undo_cancel", "restart", "extend_trial", "restart_trial", "end_trial", "stop_trial")),
+    (_AGENTS, ("charge", "force_bill", "collect", "pay_invoice")),
+    # Whoever looks into trouble may stop billing meanwhile.
+    (_EVERYBODY, ("hold", "release_hold")),
+    # Money given away where no limit and no second pair of eyes stand behind it.
+    (_LEADS, ("credit",)),
+    # What is sold, and how debts are collected.
+    (_LEADS, ("create_product", "change_product", "archive_product", "create_price", "archive_price")),
+    (_LEADS, ("create_policy", "change_policy")),
+    # The machine.
+    (_OPS, ("create_billing_run", "create_import", "trigger_schedule", "pause_schedule", "resume_schedule")),
+)
+
+
+def _by_command(table: Iterable[tuple[tuple[Role, ...], tuple[str, ...]]]) -> dict[str, frozenset[Role]]:
+    return {command: frozenset({*roles, Role.ADMIN}) for roles, commands in table for command in commands}
+
+
+COMMANDS: Final[Mapping[str, frozenset[Role]]] = MappingProxyType(_by_command(_TABLE))
+
+
+def who_may(command: str) -> frozenset[Role]:
+    """The roles that may give this command."""
+    return COMMANDS.get(command, frozenset({Role.ADMIN}))

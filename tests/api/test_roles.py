@@ -1,0 +1,90 @@
+"""Who may do what, cell by cell: every route that changes something, under a key of each role."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import chain
+
+import httpx
+import pytest
+from fastapi.routing import APIRoute
+
+from api.app import ROUTERS
+from api.keys import create_key, list_keys
+from api.routing import READING, Route
+from domain.roles import COMMANDS, Role, who_may
+from models.session import Database
+from tests.api.conftest import KEYS, Caller
+from tests.domain.doc_tables import rows
+
+ROUTES = {route.name: route for router in ROUTERS for route in router.routes if isinstance(route, Route)}
+CHANGING = {name: route for name, route in ROUTES.items() if route.methods != READING}
+TOLD = {
+    command: {Role.ADMIN, *(role for role in Role if row.get(role.value) == "yes")}
+    for row in rows("roles.md", "Roles and commands")
+    for command in row["commands"].split(", ")
+}
+
+
+@pytest.fixture(scope="session")
+async def callers(http: httpx.AsyncClient, database: Database) -> Mapping[Role, Caller]:
+    return {role: Caller(http, await create_key(database, f"the {role}", role)) for role in Role}
+
+
+def test_every_route_has_a_name_of_its_own() -> None:
+    """Otherwise one row of the table would speak of two routes."""
+    routes = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
+    assert len({route.name for route in routes}) == len(routes)
+
+
+def test_every_command_has_its_row_and_every_row_its_command() -> None:
+    """A new route is for admins alone until it gets a row in `domain.roles` and one in docs/roles.md."""
+    assert set(COMMANDS) == set(CHANGING)
+
+
+def test_the_page_tells_what_the_code_does() -> None:
+    assert dict(COMMANDS) == TOLD
+
+
+@pytest.mark.parametrize("role", Role)
+@pytest.mark.parametrize("name", CHANGING)
+async def test_a_cell(callers: Mapping[Role, Caller], name: str, role: Role) -> None:
+    """An unknown query parameter is refused right after the role was asked, so a cell that is allowed does nothing."""
+    route = CHANGING[name]
+    path = f"/v1{route.path}"
+    for parameter in route.param_convertors:
+        path = path.replace(f"{{{parameter}}}", "nobody")
+    method = next(iter(route.methods or ()))
+    headers = {"Authorization": f"Bearer {callers[role].key}", "Idempotency-Key": f"cell-{next(KEYS)}"}
+    response = await callers[role].http.request(method, path, params={"surprise": "1"}, headers=headers)
+    if role in TOLD[name]:
+        assert (response.status_code, response.json()["errors"][0]["field"]) == (422, "surprise")
+    else:
+        problem = response.json()
+        assert (response.status_code, problem["code"]) == (403, "forbidden_role")
+        assert set(problem["roles"]) == TOLD[name]
+        assert role in problem["detail"]
+
+
+@pytest.mark.parametrize("role", Role)
+async def test_reading_is_for_every_role(callers: Mapping[Role, Caller], role: Role) -> None:
+    for name, route in ROUTES.items():
+        if name not in CHANGING:
+            response = await callers[role].get(f"/v1{route.path}".replace("{", "no").replace("}", ""), surprise=1)
+            assert response.status_code == 422, name
+
+
+def test_what_the_table_does_not_name_is_for_admins() -> None:
+    assert who_may("something_new") == {Role.ADMIN}
+    assert all(Role.ADMIN in roles for roles in chain(COMMANDS.values()))
+
+
+async def test_a_key_without_a_role_is_an_admins(http: httpx.AsyncClient, database: Database) -> None:
+    key = await create_key(database, "old")
+    meta = (await Caller(http, key).get("/v1/meta")).json()
+    assert (meta["caller"], meta["role"]) == ("old", "admin")
+
+
+async def test_a_key_shows_its_role(database: Database) -> None:
+    await create_key(database, "shown role", Role.LEAD)
+    assert [key.role for key in await list_keys(database) if key.name == "shown role"] == [Role.LEAD]
