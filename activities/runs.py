@@ -103,7 +103,12 @@ class Runs:
 
         items = await asyncio.gather(*(ask(row.id, row.cycle) for row in rows))
         async with self._database.begin() as connection:
+            passed = [subscription for subscription, verdict, _ in items if verdict == "billed"]
+            ours = set((await connection.execute(_BILLED_BY, {"run": run.run_id, "ids": passed})).scalars())
             for subscription, verdict, detail in items:
+                if verdict == "billed" and subscription not in ours:
+                    # Another run, a person or its own clock was first: that cycle is theirs.
+                    verdict, detail = "not_due", f"{detail}, before this run asked"  # noqa: PLW2901 - what is written
                 await connection.execute(
                     _ITEM, {"run": run.run_id, "subscription": subscription, "verdict": verdict, "detail": detail}
                 )
@@ -133,7 +138,7 @@ class Runs:
 
 
 def _verdict(state: State, cycle: int) -> tuple[str, str]:
-    """What became of the cycle that the run found due. Runs that meet may each find it billed; it was billed once."""
+    """What became of the cycle that the run found due. `billed`: by this run or another, as `_BILLED_BY` will say."""
     if state.collecting is not None:
         return "open", f"invoice {state.collecting.invoice_id}: {state.collecting.phase.value}"
     if state.cycle > cycle:
@@ -199,6 +204,14 @@ _ASKED = text(
     """
 SELECT subscription_id AS id, detail::int AS cycle FROM billing_run_items
 WHERE run_id = :run AND subscription_id > :cursor AND verdict = 'asked' ORDER BY subscription_id
+"""
+)
+
+# The invoices are in the books before a command is answered.
+_BILLED_BY = text(
+    """
+SELECT DISTINCT subscription_id FROM subscription_events
+WHERE subscription_id = ANY(CAST(:ids AS text[])) AND kind = 'invoice_issued' AND data ->> 'run_id' = :run
 """
 )
 

@@ -207,7 +207,7 @@ def _take(state: State, envelope: Envelope, now: datetime) -> State:  # noqa: C9
         case CollectNow():
             return _collect_now(state, command.method_id, command.trigger, by, now)
         case BillDue():
-            return _bill_due(state, now)
+            return _bill_due(state, command, now)
         case SetNotice():
             _check("days", command.days, 0, NOTICE_DAYS_MAX)
             return replace(by.note(state, now, "notice_set", days=command.days), notice_days=command.days)
@@ -385,9 +385,11 @@ def _collect_now(state: State, method_id: str | None, trigger: str, by: _By, now
     return replace(state, collecting=collecting)
 
 
-def _bill_due(state: State, now: datetime) -> State:
+def _bill_due(state: State, command: BillDue, now: datetime) -> State:
     due = due_at(state)
-    return replace(state, triggered_at=now) if due is not None and due <= now else state
+    if due is None or due > now:
+        return state
+    return replace(state, triggered_at=now, triggered_by=command.run_id)
 
 
 def _check(field: str, value: int, least: int, most: int) -> None:

@@ -80,10 +80,12 @@ def open_invoice(
     span: Period | None,
     sequence: int = 0,
     use_credit: bool = True,
+    run_id: str | None = None,
 ) -> State:
     """Issue an invoice and begin to collect it. Credit on account is used before any card.
 
-    A negative total becomes credit; nothing is then due. There is one open invoice at a time.
+    A negative total becomes credit; nothing is then due. There is one open invoice at a time. `run_id` is the
+    billing run that caused it.
     """
     if state.collecting is not None:
         raise Broken(f"an invoice of subscription {state.id} is still being collected")
@@ -99,6 +101,7 @@ def open_invoice(
         "quantity": state.terms.quantity,
         "sequence": sequence,
         "trigger": trigger,
+        "run_id": run_id,
         "currency": state.currency,
         "total": total,
         "credit_applied": credit_applied,

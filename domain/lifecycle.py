@@ -241,6 +241,7 @@ def open_cycle(state: State, now: datetime) -> State:
         trigger=trigger,
         pays_for_period=line.amount,
         span=line.period,
+        run_id=state.triggered_by if trigger == "billing_run" else None,
     )
 
 

@@ -186,7 +186,8 @@ class State:
     `cycle` is the number of the next cycle to be opened (from 1, never reused); `index` is the boundary of
     `anchor` at which it falls due. `stub` is a partial first period before an aligned anchor.
     `period` is what was billed last; `part_of`, the whole period it is a part of (None: it is whole).
-    `paid_for_period` caps credits. `triggered_at`: an outside trigger has called for all that is due until then.
+    `paid_for_period` caps credits. `triggered_at`: an outside trigger has called for all that is due until then;
+    `triggered_by` is the billing run that called.
     """
 
     id: str
@@ -212,6 +213,7 @@ class State:
     skip_cycles: int = 0
     force: bool = False
     triggered_at: datetime | None = None
+    triggered_by: str | None = None
     noticed_cycle: int = 0
     change: Change | None = None
     pause: Pausing | None = None

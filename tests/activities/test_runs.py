@@ -1,4 +1,4 @@
-"""A page of a billing run that dies after it has asked: run again, it still has a verdict on everybody."""
+"""Pages of billing runs that die after they have asked, and runs that meet: each has its own verdict on everybody."""
 
 from __future__ import annotations
 
@@ -33,6 +33,20 @@ class Door:
         return state
 
 
+class Overtaken:
+    """The real door; just before the first answer another run has asked everybody."""
+
+    def __init__(self, shop: Shop, other: PageRequest) -> None:
+        self._shop = shop
+        self._other: PageRequest | None = other
+
+    async def send(self, subscription_id: str, envelope: Envelope) -> State:
+        other, self._other = self._other, None
+        if other is not None:
+            await ActivityEnvironment().run(Runs(self._shop.database, self._shop.commands).bill_page, other)
+        return await self._shop.commands.send(subscription_id, envelope)
+
+
 async def test_a_page_that_died_and_its_end_run_twice(shop: Shop) -> None:
     terms = await shop.terms()
     customers = [await shop.customer("tok_ok_visa") for _ in range(5)]
@@ -49,3 +63,19 @@ async def test_a_page_that_died_and_its_end_run_twice(shop: Shop) -> None:
     for sub in subs:
         assert [row["cycle"] for row in await shop.invoices(sub)] == [1]
     await shop.audit(*subs)
+
+
+async def test_of_two_runs_that_meet_the_one_that_billed_says_so(shop: Shop) -> None:
+    terms = await shop.terms()
+    customer = await shop.customer("tok_ok_visa")
+    sub = (await shop.start(customer, terms, trigger=Trigger.EXTERNAL)).id
+    now = await shop.commands.virtual_now(sub)
+    segment = BillingSegment(product_id=terms.product_id)
+    slow, quick = (PageRequest(RunRequest(f"run-{next(NUMBERS)}", segment), "", now) for _ in range(2))
+    await ActivityEnvironment().run(Runs(shop.database, Overtaken(shop, quick)).bill_page, slow)
+    runs = Runs(shop.database, shop.commands)
+    assert await ActivityEnvironment().run(runs.end_run, quick) == {"billed": 1}
+    assert await ActivityEnvironment().run(runs.end_run, slow) == {"not_due": 1}
+    (issued,) = [event["data"] for event in await shop.events(sub) if event["kind"] == "invoice_issued"]
+    assert (issued["trigger"], issued["run_id"]) == ("billing_run", quick.run.run_id)
+    await shop.audit(sub)

@@ -240,9 +240,10 @@ def test_what_each_kind_of_entry_tells() -> None:
     for entry in story.timeline:
         fields.setdefault(entry.kind, set()).update(entry.data)
         missing = {name for name, value in entry.data.items() if value is None}
-        assert missing <= {"invoice_issued": {"period_start", "period_end"}, "retry_planned": {"grace_until"}}.get(
-            entry.kind, set()
-        ), entry
+        assert missing <= {
+            "invoice_issued": {"period_start", "period_end", "run_id"},
+            "retry_planned": {"grace_until"},
+        }.get(entry.kind, set()), entry
     told = {kind: " ".join(sorted(names)) for kind, names in fields.items()}
     money = "amount currency cycle invoice_id"
     paid = "amount attempt currency cycle gateway gateway_id invoice_id method_id recovered"
