@@ -13,8 +13,7 @@ from api.routing import noun
 from api.rows import known
 from api.subscription_views import SubscriptionDetail, clock, detail
 from api.subscriptions import SubscriptionId
-from domain.changes import preview_change
-from domain.commands import SKIP_CYCLES_MAX, allowed
+from domain.commands import SKIP_CYCLES_MAX
 from domain.errors import InvalidInput, Refused
 from domain.messages import (
     Cancel,
@@ -40,6 +39,7 @@ from domain.messages import (
     UndoCancel,
     When,
 )
+from domain.preview import preview_change
 from domain.state import State
 from domain.terms import TRIAL_DAYS_MAX
 from models.agreement import terms_of
@@ -316,13 +316,10 @@ async def change(
 
 @router.post("/subscriptions/{subscription_id}/change/preview")
 async def preview(subscription_id: SubscriptionId, body: ChangeBody, services: ServicesDep) -> ChangePreviewView:
-    """What that change would do now, to the cent; nothing is changed."""
+    """What that change would do now, to the cent; nothing is changed. Refused where the change would be."""
     state = await services.commands.state(subscription_id)
     command, now = await _change(services, state, body), await clock(services, state)
-    try:
-        foreseen = preview_change(state, command, now)
-    except Refused as refused:
-        raise Refused(refused.code, refused.message, allowed=allowed(state)) from None
+    foreseen = preview_change(state, command, now, expected_cycle=body.expected_cycle)
     return ChangePreviewView(
         when=foreseen.when.value,
         currency=state.currency,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from domain.calendar import Period, anchor_from, boundary, whole_second
@@ -16,29 +16,6 @@ from domain.state import Change, InvoiceReason, Line, LineKind, State, Status
 from domain.terms import Terms
 
 DATE_MOVE_MAX = timedelta(days=732)
-
-
-@dataclass(frozen=True, slots=True)
-class ChangePreview:
-    """What a change of terms would do: the lines of its invoice (none when later), and the next due date.
-
-    `net` is what is charged now (minor units; negative becomes credit).
-    """
-
-    when: When
-    lines: tuple[Line, ...]
-    net: int
-    next_due: datetime | None
-
-
-def preview_change(state: State, command: ChangeTerms, now: datetime) -> ChangePreview:
-    """What the command would do at `now`, by the code that does it. Raises what the command would raise."""
-    after = change_terms(state, command, "preview", "", now)
-    issued = [entry for entry in after.journal[len(state.journal) :] if entry.kind == "invoice_issued"]
-    lines = issued[0].lines if issued else ()
-    planned = any(entry.kind == "change_planned" for entry in after.journal[len(state.journal) :])
-    when = When.PERIOD_END if planned else When.NOW
-    return ChangePreview(when, lines, sum(line.amount for line in lines), due_at(after))
 
 
 def change_terms(state: State, command: ChangeTerms, actor: str, reason: str, now: datetime) -> State:

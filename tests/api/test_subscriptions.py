@@ -160,6 +160,15 @@ async def test_a_change_costs_what_its_preview_said(live: Caller) -> None:
     assert (told["actor"], told["reason"]) == ("agent Smith", "two more seats")
 
 
+async def test_a_change_that_would_be_refused_is_not_foreseen_either(live: Caller) -> None:
+    subscription = await started(live, await new_customer(live), await new_price(live))
+    await done(live, subscription, "cancel", {"when": "now"})
+    path = f"/v1/subscriptions/{subscription['id']}/change"
+    foreseen, refused = [await live.post(each, {"quantity": 3}) for each in (f"{path}/preview", path)]
+    assert (foreseen.status_code, foreseen.json()["code"]) == (409, "not_while_canceled")
+    assert foreseen.json() == refused.json()
+
+
 async def test_a_refusal_says_what_is_allowed_and_changes_nothing(live: Caller) -> None:
     customer = await new_customer(live)
     subscription = await started(live, customer, await new_price(live))

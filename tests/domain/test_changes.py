@@ -1,12 +1,13 @@
 """Other terms and other dates in the middle of a life: who pays what, and when the next cycle falls due."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from domain.calendar import Alignment, Interval, MonthEnd, Period, Unit
-from domain.changes import DATE_MOVE_MAX, preview_change
+from domain.changes import DATE_MOVE_MAX
 from domain.errors import InvalidInput, Refused
 from domain.messages import (
     BillDue,
@@ -22,6 +23,7 @@ from domain.messages import (
     Skip,
     When,
 )
+from domain.preview import preview_change
 from domain.proration import Basis
 from domain.state import LineKind, Status
 from domain.terms import Trigger
@@ -296,6 +298,39 @@ def test_the_preview_of_a_later_change_says_so_also_the_second_time() -> None:
         seen = preview_change(story.state, command, story.now)
         assert (seen.when, seen.lines, seen.net, seen.next_due) == (When.PERIOD_END, (), 0, at("2026-05-01 10:00"))
         story.does(command)
+
+
+def _canceled() -> Story:
+    return april().does(Cancel(When.NOW))
+
+
+def _paused() -> Story:
+    return april().does(Pause(When.NOW))
+
+
+def _unpaid() -> Story:
+    return Story(now="2026-04-01 10:00", bank=Bank(["soft"]))
+
+
+@pytest.mark.parametrize(
+    ("given", "code"), [(_canceled, "not_while_canceled"), (_paused, "not_while_paused"), (_unpaid, "payment_open")]
+)
+def test_what_would_be_refused_has_no_preview(given: Callable[[], Story], code: str) -> None:
+    story, command = given(), ChangeTerms(price(3000))
+    with pytest.raises(Refused) as foreseen:
+        preview_change(story.state, command, story.now)
+    with pytest.raises(Refused) as refused:
+        story.does(command)
+    assert foreseen.value.code == refused.value.code == code
+    assert (foreseen.value.message, foreseen.value.allowed) == (refused.value.message, refused.value.allowed)
+
+
+def test_a_preview_meant_for_a_cycle_that_has_passed_is_refused() -> None:
+    story = april().until("2026-05-02 10:00")
+    with pytest.raises(Refused, match="meant for cycle 2") as refusal:
+        preview_change(story.state, ChangeTerms(price(3000)), story.now, expected_cycle=2)
+    assert refusal.value.code == "cycle_passed"
+    assert preview_change(story.state, ChangeTerms(price(3000)), story.now, expected_cycle=3).net > 0
 
 
 def test_an_external_trigger_bills_the_cycle_that_waited_by_the_new_terms() -> None:
