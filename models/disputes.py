@@ -9,14 +9,21 @@ from models.base import Base, Currency, Id, Instant, Json, Minor, Recorded, Upda
 
 
 class GatewayEvent(Base):
-    """One event as a gateway signed and sent it; a second delivery adds nothing. `outcome` says what it led to."""
+    """One event as a gateway signed and sent it; a second delivery adds nothing. `outcome` says what it led to.
+
+    `subject_id` is the dispute it speaks of, also before there is a row of it.
+    """
 
     __tablename__ = "gateway_events"
-    __table_args__ = (Index("ix_gateway_events_waiting", "received_at", postgresql_where=text("handled_at IS NULL")),)
+    __table_args__ = (
+        Index("ix_gateway_events_waiting", "received_at", postgresql_where=text("handled_at IS NULL")),
+        Index("ix_gateway_events_subject", "subject_id", "received_at"),
+    )
 
     gateway: Mapped[str] = mapped_column(primary_key=True)
     event_id: Mapped[str] = mapped_column(primary_key=True)
     kind: Mapped[str]
+    subject_id: Mapped[Id | None]
     body: Mapped[Json]
     received_at: Mapped[Recorded]
     handled_at: Mapped[Instant | None]
@@ -24,7 +31,11 @@ class GatewayEvent(Base):
 
 
 class Dispute(Base):
-    """A customer disputes a charge at their bank. Status: opened, evidence_due, won, lost; the last two are final."""
+    """A customer disputes a charge at their bank. Status: opened, evidence_due, won, lost; the last two are final.
+
+    `consequence`: what followed, by what it followed from: `{"lost": {"action": "cancel", "result": "done"}}`, and
+    `blacklisted`, the kinds that were put on the blacklist. Results: due, done, refused.
+    """
 
     __tablename__ = "disputes"
     __table_args__ = (
@@ -52,7 +63,7 @@ class Dispute(Base):
     evidence_due_at: Mapped[Instant | None]
     opened_at: Mapped[Instant]
     closed_at: Mapped[Instant | None]
-    consequence: Mapped[str] = mapped_column(server_default="")
+    consequence: Mapped[Json] = mapped_column(server_default=text("'{}'::jsonb"))
     test_mode: Mapped[bool]
     recorded_at: Mapped[Recorded]
     updated_at: Mapped[Updated]

@@ -11,7 +11,7 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
-APPEND_ONLY = ("refund_events", "credit_notes", "settlement_lines", "voucher_movements")
+APPEND_ONLY = ("refund_events", "credit_notes", "settlement_lines", "voucher_movements", "business_policy_changes")
 
 
 def upgrade() -> None:  # noqa: PLR0915 - one statement for each table and index
@@ -47,6 +47,17 @@ def upgrade() -> None:  # noqa: PLR0915 - one statement for each table and index
         sa.PrimaryKeyConstraint("key", name=op.f("pk_business_policies")),
     )
     op.create_table(
+        "business_policy_changes",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("old", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column("new", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_business_policy_changes")),
+    )
+    op.create_index("ix_business_policy_changes_key", "business_policy_changes", ["key", "id"], unique=False)
+    op.create_table(
         "differences",
         sa.Column("id", sa.String(length=64), nullable=False),
         sa.Column("gateway", sa.Text(), nullable=False),
@@ -64,6 +75,7 @@ def upgrade() -> None:  # noqa: PLR0915 - one statement for each table and index
         sa.Column("run_id", sa.String(length=64), nullable=False),
         sa.Column("status", sa.Text(), server_default="open", nullable=False),
         sa.Column("resolution", sa.Text(), nullable=True),
+        sa.Column("command_id", sa.String(length=64), nullable=True),
         sa.Column("reason", sa.Text(), server_default="", nullable=False),
         sa.Column("closed_by", sa.Text(), nullable=True),
         sa.Column("found_at", sa.DateTime(timezone=True), nullable=False),
@@ -87,18 +99,35 @@ def upgrade() -> None:  # noqa: PLR0915 - one statement for each table and index
         sa.Column("gateway", sa.Text(), nullable=False),
         sa.Column("event_id", sa.Text(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("subject_id", sa.String(length=64), nullable=True),
         sa.Column("body", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("received_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("handled_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("outcome", sa.Text(), server_default="", nullable=False),
         sa.PrimaryKeyConstraint("gateway", "event_id", name=op.f("pk_gateway_events")),
     )
+    op.create_index("ix_gateway_events_subject", "gateway_events", ["subject_id", "received_at"], unique=False)
     op.create_index(
         "ix_gateway_events_waiting",
         "gateway_events",
         ["received_at"],
         unique=False,
         postgresql_where=sa.text("handled_at IS NULL"),
+    )
+    op.create_table(
+        "reported_transactions",
+        sa.Column("run_id", sa.String(length=64), nullable=False),
+        sa.Column("gateway_id", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("reference", sa.Text(), nullable=False),
+        sa.Column("amount", sa.BigInteger(), nullable=False),
+        sa.Column("currency", sa.String(length=3), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("run_id", "gateway_id", name=op.f("pk_reported_transactions")),
+    )
+    op.create_index(
+        "ix_reported_transactions_reference", "reported_transactions", ["run_id", "reference"], unique=False
     )
     op.create_table(
         "settlement_lines",
@@ -265,7 +294,12 @@ def upgrade() -> None:  # noqa: PLR0915 - one statement for each table and index
         sa.Column("evidence_due_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("opened_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("closed_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("consequence", sa.Text(), server_default="", nullable=False),
+        sa.Column(
+            "consequence",
+            postgresql.JSONB(astext_type=sa.Text()),
+            server_default=sa.text("'{}'::jsonb"),
+            nullable=False,
+        ),
         sa.Column("test_mode", sa.Boolean(), nullable=False),
         sa.Column("recorded_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
@@ -365,10 +399,12 @@ def upgrade() -> None:  # noqa: PLR0915 - one statement for each table and index
         sa.Column("message", sa.Text(), server_default="", nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("answered_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("recorded_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.ForeignKeyConstraint(["refund_id"], ["refunds.id"], name=op.f("fk_refund_tries_refund_id")),
         sa.PrimaryKeyConstraint("refund_id", "number", name=op.f("pk_refund_tries")),
         sa.UniqueConstraint("reference", name=op.f("uq_refund_tries_reference")),
     )
+    op.create_index("ix_refund_tries_recorded", "refund_tries", ["recorded_at", "reference"], unique=False)
     op.create_index(
         "ix_refund_tries_open",
         "refund_tries",
@@ -377,6 +413,7 @@ def upgrade() -> None:  # noqa: PLR0915 - one statement for each table and index
         postgresql_where=sa.text("status IN ('pending', 'unknown', 'parked')"),
     )
     op.add_column("api_keys", sa.Column("role", sa.Text(), server_default="admin", nullable=False))
+    op.create_index("ix_attempts_recorded", "attempts", ["recorded_at", "reference"], unique=False)
     op.add_column("attempts", sa.Column("settled_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("attempts", sa.Column("batch_id", sa.Text(), nullable=True))
     op.add_column("attempts", sa.Column("returned", sa.BigInteger(), server_default="0", nullable=False))
@@ -387,6 +424,11 @@ def upgrade() -> None:  # noqa: PLR0915 - one statement for each table and index
     op.add_column("messages", sa.Column("resend_of", sa.String(length=64), nullable=True))
     op.add_column("messages", sa.Column("audience", sa.Text(), server_default="customer", nullable=False))
     # ### end Alembic commands ###
+    for table in APPEND_ONLY:
+        op.execute(
+            f"CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} "
+            "FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
+        )
 
 
 def downgrade() -> None:  # noqa: PLR0915 - as above
@@ -400,12 +442,14 @@ def downgrade() -> None:  # noqa: PLR0915 - as above
     op.drop_column("attempts", "returned")
     op.drop_column("attempts", "batch_id")
     op.drop_column("attempts", "settled_at")
+    op.drop_index("ix_attempts_recorded", table_name="attempts")
     op.drop_column("api_keys", "role")
     op.drop_index(
         "ix_refund_tries_open",
         table_name="refund_tries",
         postgresql_where=sa.text("status IN ('pending', 'unknown', 'parked')"),
     )
+    op.drop_index("ix_refund_tries_recorded", table_name="refund_tries")
     op.drop_table("refund_tries")
     op.drop_table("refund_events")
     op.drop_index("ix_refunds_requested", table_name="refunds")
@@ -444,6 +488,8 @@ def downgrade() -> None:  # noqa: PLR0915 - as above
     op.drop_index("ix_settlement_lines_reference", table_name="settlement_lines")
     op.drop_index("ix_settlement_lines_batch", table_name="settlement_lines")
     op.drop_table("settlement_lines")
+    op.drop_index("ix_reported_transactions_reference", table_name="reported_transactions")
+    op.drop_table("reported_transactions")
     op.drop_index(
         "ix_gateway_events_waiting", table_name="gateway_events", postgresql_where=sa.text("handled_at IS NULL")
     )
@@ -451,6 +497,8 @@ def downgrade() -> None:  # noqa: PLR0915 - as above
     op.drop_index("uq_differences_open", table_name="differences", postgresql_where="status = 'open'")
     op.drop_index("ix_differences_found", table_name="differences")
     op.drop_table("differences")
+    op.drop_index("ix_business_policy_changes_key", table_name="business_policy_changes")
+    op.drop_table("business_policy_changes")
     op.drop_table("business_policies")
     op.drop_index(
         "uq_blacklist_entries_value", table_name="blacklist_entries", postgresql_where=sa.text("removed_at IS NULL")
