@@ -20,8 +20,8 @@ from models.customers import Address, Customer, CustomerChange, PaymentMethod
 from models.disputes import BlacklistEntry, Dispute, GatewayEvent
 from models.imports import Import, ImportRow
 from models.refunds import CreditNote, Refund, RefundEvent, RefundTry
-from models.settlement import Difference, SettlementLine, SettlementRun
-from models.tasks import BusinessPolicy, Task
+from models.settlement import Difference, ReportedTransaction, SettlementLine, SettlementRun
+from models.tasks import BusinessPolicy, BusinessPolicyChange, Task
 
 __all__ = [
     "Address",
@@ -32,6 +32,7 @@ __all__ = [
     "BillingRunItem",
     "BlacklistEntry",
     "BusinessPolicy",
+    "BusinessPolicyChange",
     "CreditNote",
     "CreditTransfer",
     "Customer",
@@ -54,6 +55,7 @@ __all__ = [
     "Refund",
     "RefundEvent",
     "RefundTry",
+    "ReportedTransaction",
     "SettlementLine",
     "SettlementRun",
     "Subscription",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import CheckConstraint, Index, text
+from sqlalchemy import BigInteger, CheckConstraint, Identity, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, Id, Instant, Json, Recorded, Updated
@@ -53,3 +53,17 @@ class BusinessPolicy(Base):
     value: Mapped[Json]
     updated_by: Mapped[str]
     updated_at: Mapped[Updated]
+
+
+class BusinessPolicyChange(Base):
+    """Each time a rule of the merchant's was set: by whom, from what (null: it never was), to what; append-only."""
+
+    __tablename__ = "business_policy_changes"
+    __table_args__ = (Index("ix_business_policy_changes_key", "key", "id"),)
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    key: Mapped[str]
+    at: Mapped[Recorded]
+    actor: Mapped[str]
+    old: Mapped[Json | None]
+    new: Mapped[Json]

@@ -62,6 +62,23 @@ async def test_the_books_only_grow(fresh_database: Database, table: str, change:
 
 
 @pytest.mark.parametrize(
+    ("table", "column"),
+    [
+        ("refund_events", "kind"),
+        ("credit_notes", "reason"),
+        ("settlement_lines", "kind"),
+        ("voucher_movements", "kind"),
+        ("business_policy_changes", "actor"),
+    ],
+)
+@pytest.mark.parametrize("change", ["UPDATE {} SET {} = {}", "DELETE FROM {}", "TRUNCATE {}"])
+async def test_what_documents_money_back_only_grows(database: Database, table: str, column: str, change: str) -> None:
+    """The rule is for the statement, so it holds for an empty table too."""
+    with pytest.raises(DBAPIError, match="never changed or removed"):
+        await run(database, change.format(table, column, column))
+
+
+@pytest.mark.parametrize(
     "postings",
     [
         "('led', 1, 'cash', 'EUR', 5), ('led', 2, 'revenue', 'EUR', -4)",
