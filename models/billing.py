@@ -133,6 +133,7 @@ class Attempt(Base):
         CheckConstraint("returned BETWEEN 0 AND amount", name="returned"),
         Index("ix_attempts_at", "at", "recorded_at", "id"),
         Index("ix_attempts_customer", "customer_id", "at"),
+        Index("ix_attempts_recorded", "recorded_at", "reference"),
         Index(
             "ix_attempts_open",
             "status",

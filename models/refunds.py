@@ -80,6 +80,7 @@ class RefundTry(Base):
     __tablename__ = "refund_tries"
     __table_args__ = (
         UniqueConstraint("reference"),
+        Index("ix_refund_tries_recorded", "recorded_at", "reference"),
         Index("ix_refund_tries_open", "status", postgresql_where=text("status IN ('pending', 'unknown', 'parked')")),
     )
 
@@ -98,6 +99,7 @@ class RefundTry(Base):
     message: Mapped[str] = mapped_column(server_default="")
     at: Mapped[Instant]
     answered_at: Mapped[Instant | None]
+    recorded_at: Mapped[Recorded]
 
 
 class RefundEvent(Base):

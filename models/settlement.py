@@ -79,7 +79,24 @@ class Difference(Base):
     run_id: Mapped[Id]
     status: Mapped[str] = mapped_column(server_default="open")
     resolution: Mapped[str | None]
+    command_id: Mapped[Id | None]
     reason: Mapped[str] = mapped_column(server_default="")
     closed_by: Mapped[str | None]
     found_at: Mapped[Instant]
     closed_at: Mapped[Instant | None]
+
+
+class ReportedTransaction(Base):
+    """A transaction as a gateway reported it to a reconciliation that is under way; removed when that run ends."""
+
+    __tablename__ = "reported_transactions"
+    __table_args__ = (Index("ix_reported_transactions_reference", "run_id", "reference"),)
+
+    run_id: Mapped[Id] = mapped_column(primary_key=True)
+    gateway_id: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    reference: Mapped[str]
+    amount: Mapped[Minor]
+    currency: Mapped[Currency]
+    state: Mapped[str]
+    at: Mapped[Instant]
