@@ -350,7 +350,15 @@ def _grant_credit(state: State, command: GrantCredit, by: _By, now: datetime) ->
     if command.currency != state.currency:
         raise InvalidInput("currency", f"the subscription is billed in {state.currency}", code="currency_mismatch")
     _check("amount", state.credit + command.amount, 1, CREDIT_MINOR_MAX)
-    return grant(state, now, command.amount, source="agent", actor=by.actor, reason=by.reason)
+    return grant(
+        state,
+        now,
+        command.amount,
+        source=command.source,
+        actor=by.actor,
+        reason=by.reason,
+        transfer_id=command.transfer_id,
+    )
 
 
 def _place_hold(state: State, command: PlaceHold, by: _By, now: datetime) -> State:

@@ -56,15 +56,27 @@ def credit_unused(state: State, now: datetime, *, actor: str, reason: str) -> St
     return grant(replace(state, paid_for_period=0), now, credit, source="unused", actor=actor, reason=reason)
 
 
-def grant(state: State, now: datetime, amount: int, *, source: str, actor: str, reason: str) -> State:
-    """Put an amount (minor units) on account. `source`: `unused` time that was paid for, or an `agent`'s gift."""
+def grant(
+    state: State,
+    now: datetime,
+    amount: int,
+    *,
+    source: str,
+    actor: str,
+    reason: str,
+    transfer_id: str | None = None,
+) -> State:
+    """Put an amount (minor units) on account.
+
+    `source`: `unused` time that was paid for, an `agent`'s gift, or a `voucher` or `credit_note` by a transfer.
+    """
     if amount == 0:
         return state
     balance = state.credit + amount
-    state = state.note(
-        now, "credit_granted", actor=actor, reason=reason, amount=amount, currency=state.currency, source=source,
-        balance=balance,
-    )  # fmt: skip
+    data: EntryData = {"amount": amount, "currency": state.currency, "source": source, "balance": balance}
+    if transfer_id is not None:
+        data["transfer_id"] = transfer_id
+    state = state.note(now, "credit_granted", actor=actor, reason=reason, **data)
     return replace(state, credit=balance)
 
 

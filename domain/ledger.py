@@ -28,6 +28,9 @@ CHARGEBACK_LOSS = "chargeback_loss"
 DISPUTE_FEES = "dispute_fees"
 RECONCILIATION = "reconciliation"
 
+# Source of a credit → where it comes from. A voucher or a credit note was taken from before and lies in transit.
+_CREDIT_FROM = {"unused": REVENUE, "voucher": CREDIT_IN_TRANSIT, "credit_note": CREDIT_IN_TRANSIT}
+
 
 def cash(gateway: str) -> str:
     """The account of the money that lies at this gateway."""
@@ -67,7 +70,7 @@ def postings(entry: Entry) -> tuple[Posting, ...]:
             sides = [(cash(str(data["gateway"])), amount), (RECEIVABLE, -amount)]
         case "credit_granted":
             amount = _amount(data, "amount")
-            given = REVENUE if data.get("source") == "unused" else CREDIT_GIVEN
+            given = _CREDIT_FROM.get(str(data["source"]), CREDIT_GIVEN)
             sides = [(given, amount), (CUSTOMER_CREDIT, -amount)]
         case "invoice_voided":
             amount = _amount(data, "amount")

@@ -151,10 +151,15 @@ class Restart:
 
 @dataclass(frozen=True, slots=True)
 class GrantCredit:
-    """An amount (minor units) that the next rebills use up before any card."""
+    """An amount (minor units) that the next rebills use up before any card.
+
+    `source`: an agent's gift, or what the transfer `transfer_id` brings from a voucher or a credit note.
+    """
 
     amount: int
     currency: str
+    source: Literal["agent", "voucher", "credit_note"] = "agent"
+    transfer_id: str | None = None
     kind: Literal["grant_credit"] = "grant_credit"
 
 

@@ -34,6 +34,12 @@ def moved(kind: str, **data: Datum) -> list[tuple[str, int]]:
         ),
         ("credit_granted", {"amount": 50, "source": "agent"}, [("credit_given", 50), ("customer_credit", -50)]),
         ("credit_granted", {"amount": 50, "source": "unused"}, [("revenue", 50), ("customer_credit", -50)]),
+        ("credit_granted", {"amount": 50, "source": "voucher"}, [("credit_in_transit", 50), ("customer_credit", -50)]),
+        (
+            "credit_granted",
+            {"amount": 50, "source": "credit_note"},
+            [("credit_in_transit", 50), ("customer_credit", -50)],
+        ),
         ("invoice_written_off", {"amount": 700}, [("bad_debt", 700), ("receivable", -700)]),
         ("invoice_voided", {"amount": 700}, [("revenue", 700), ("receivable", -700)]),
         ("invoice_settled", {"amount": 0}, []),
