@@ -36,9 +36,7 @@ def test_never_above_the_invoice_refunds_and_earlier_notes_counted() -> None:
 def test_only_what_was_paid_and_else_what_to_do_instead(status: str) -> None:
     refused = refusal(replace(INVOICE, status=status), 1)
     assert refused.code == f"invoice_{status}"
-    assert {"open": "wait for the payment", "uncollectible": "as a gift", "void": "as a gift"}[
-        status
-    ] in refused.message
+    assert ("wait for the payment" if status == "open" else "as a gift") in refused.message
 
 
 def test_it_goes_to_the_same_customer_currency_and_books() -> None:
@@ -76,7 +74,9 @@ def test_over_many_notes_never_above_the_invoice(amounts: list[int]) -> None:
 )
 def test_a_refusal_travels_as_a_value(error: DunlinError) -> None:
     again = Refusal.of(error).error()
-    assert (type(again), vars(again)) == (type(error), vars(error))
+    assert (type(again), again.code, again.message) == (type(error), error.code, error.message)
+    for part in ("allowed", "field"):
+        assert getattr(again, part, None) == getattr(error, part, None)
 
 
 def test_a_credit_says_which_transfer_brought_it() -> None:
