@@ -21,6 +21,7 @@ from temporalio.worker import PollerBehaviorAutoscaling, Worker, WorkerDeploymen
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.courier import Messages, TemporalCourier
+from activities.disputes import Disputes
 from activities.imports import Imports
 from activities.payments import Payments
 from activities.records import Records
@@ -33,6 +34,7 @@ from settings import Settings, load
 from workflows.billing_run import BillingRunWorkflow
 from workflows.commands import Commands
 from workflows.converter import data_converter
+from workflows.dispute import GatewayEventWorkflow
 from workflows.import_file import ImportWorkflow
 from workflows.schedules import Schedules
 from workflows.subscription import SubscriptionWorkflow
@@ -85,10 +87,11 @@ def build(settings: Settings, client: Client, database: Database, gateway: Gatew
     runs = Runs(database, commands)
     imports = Imports(database, gateways, commands)
     messages = Messages(database, notifier, settings.smtp_from)
+    disputes = Disputes(database, commands)
     return Worker(
         client,
         task_queue=queue,
-        workflows=[SubscriptionWorkflow, BillingRunWorkflow, ImportWorkflow],
+        workflows=[SubscriptionWorkflow, BillingRunWorkflow, ImportWorkflow, GatewayEventWorkflow],
         activities=[
             payments.charge,
             payments.ask_gateway,
@@ -97,6 +100,8 @@ def build(settings: Settings, client: Client, database: Database, gateway: Gatew
             runs.end_run,
             imports.import_page,
             messages.send_messages,
+            disputes.take,
+            disputes.follow,
         ],
         workflow_runner=RUNNER,
         deployment_config=deployment(settings),

@@ -58,6 +58,13 @@ async def close_task(connection: AsyncConnection, task_id: str, *, actor: str, o
     await connection.execute(_CLOSE, {"id": task_id, "actor": actor, "outcome": outcome})
 
 
+async def move_deadline(
+    connection: AsyncConnection, task_id: str, before: datetime | None, after: datetime | None
+) -> None:
+    """Give an open task its new deadline, unless people have set another than the one it had `before`."""
+    await connection.execute(_MOVE, {"id": task_id, "before": before, "after": after})
+
+
 _OPEN = text(
     """
 INSERT INTO tasks (
@@ -72,5 +79,11 @@ _CLOSE = text(
     """
 UPDATE tasks SET status = 'done', closed_by = :actor, closed_at = now(), outcome = :outcome, updated_at = now()
 WHERE id = :id AND status = 'open'
+"""
+)
+_MOVE = text(
+    """
+UPDATE tasks SET deadline = :after, updated_at = now()
+WHERE id = :id AND status = 'open' AND deadline IS NOT DISTINCT FROM :before AND deadline IS DISTINCT FROM :after
 """
 )

@@ -21,6 +21,7 @@ from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from activities.disputes import GatewayEventRequest
 from activities.imports import ImportRequest
 from activities.runs import BillingSegment, RunRequest
 from domain.errors import Broken, DunlinError, InvalidInput, NotFound, Refused, Unavailable
@@ -29,6 +30,7 @@ from domain.messages import Envelope, Start
 from domain.plan import CATCH_UP_AFTER
 from domain.state import State
 from workflows.billing_run import BillingRunWorkflow
+from workflows.dispute import GatewayEventWorkflow
 from workflows.import_file import ImportWorkflow
 from workflows.inputs import SubscriptionInput
 from workflows.schedules import ScheduleInfo, Schedules
@@ -156,6 +158,16 @@ class Commands:
             ImportWorkflow.run, ImportRequest(import_id), f"import:{import_id}", f"Import {import_id}"
         )
 
+    async def take_gateway_event(self, event: GatewayEventRequest) -> None:
+        """Keep an event and do what it says; sent again, it is looked at again, and what is done stays done."""
+        await self._start_once(
+            GatewayEventWorkflow.run,
+            event,
+            f"gateway-event:{event.gateway}:{event.event_id}",
+            f"{event.kind} of {event.gateway}",
+            reuse=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+        )
+
     async def schedules(self) -> list[ScheduleInfo]:
         """Our Temporal Schedules, with their last and next times."""
         return await _answered(self._schedules.all, ANSWER_TIMEOUT_S)
@@ -178,14 +190,23 @@ class Commands:
         execute: Any = self._handle(subscription_id).execute_update  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
         return await _answered(lambda: execute(update, args=args, id=identity), ANSWER_TIMEOUT_S)
 
-    async def _start_once(self, run: Any, request: Any, identity: str, summary: str) -> None:
+    async def _start_once(
+        self,
+        run: Any,
+        request: Any,
+        identity: str,
+        summary: str,
+        *,
+        reuse: WorkflowIDReusePolicy = WorkflowIDReusePolicy.REJECT_DUPLICATE,
+    ) -> None:
+        """Start it unless it is running, or with the usual `reuse` was ever started."""
         try:
             await self._client.start_workflow(
                 run,
                 request,
                 id=identity,
                 task_queue=self._task_queue,
-                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                id_reuse_policy=reuse,
                 static_summary=summary,
             )
         except WorkflowAlreadyStartedError:

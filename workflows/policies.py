@@ -31,3 +31,8 @@ PAGES_PER_RUN_MAX: Final = 50
 STEPS_PER_RUN_MAX: Final = 6
 # While its clock is moved a run must not end (decision 5), unless it nears the server's limit of 51,200 events.
 TRAVEL_EVENTS_MAX: Final = 20_000
+
+# A gateway's event: some short statements. What it asks of a subscription takes as long as a command may.
+EVENT_TIMEOUT: Final = timedelta(seconds=30)
+CONSEQUENCE_TIMEOUT: Final = timedelta(minutes=2)
+EVENT_RETRY: Final = RetryPolicy(initial_interval=timedelta(milliseconds=500), maximum_interval=timedelta(minutes=1))

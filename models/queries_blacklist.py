@@ -1,0 +1,74 @@
+"""Reads of the blacklist, and of what a customer is recognised by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from sqlalchemy import ColumnElement, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from domain.blacklist import Mark, MarkKind, Place, marks
+from models.customers import Address, Customer, PaymentMethod
+from models.disputes import BlacklistEntry
+from models.paging import KeyPart, Keyset, Page, page
+
+BLACKLIST: Final = Keyset("blacklist_entries", (BlacklistEntry.at, BlacklistEntry.id))
+
+_IN_FORCE: Final[ColumnElement[bool]] = BlacklistEntry.removed_at.is_(None)
+
+
+async def entry(session: AsyncSession, entry_id: str, *, lock: bool = False) -> BlacklistEntry | None:
+    return await session.get(BlacklistEntry, entry_id, with_for_update=lock)
+
+
+async def entry_of(session: AsyncSession, mark: Mark) -> BlacklistEntry | None:
+    """The entry in force for this mark."""
+    statement = select(BlacklistEntry).where(
+        _IN_FORCE, BlacklistEntry.kind == mark.kind.value, BlacklistEntry.value == mark.value
+    )
+    return (await session.scalars(statement)).one_or_none()
+
+
+async def entries(
+    session: AsyncSession,
+    *,
+    kind: str | None,
+    value: str | None,
+    removed: bool,
+    after: tuple[KeyPart, ...] | None,
+    limit: int,
+) -> Page[BlacklistEntry]:
+    """Newest first: those in force, or with `removed` those that were."""
+    statement = select(BlacklistEntry).where(~_IN_FORCE if removed else _IN_FORCE)
+    if kind is not None:
+        statement = statement.where(BlacklistEntry.kind == kind)
+    if value is not None:
+        statement = statement.where(BlacklistEntry.value == value)
+    return await page(session, statement, BLACKLIST, after=after, limit=limit)
+
+
+async def listed_kinds(session: AsyncSession, wanted: Iterable[Mark]) -> tuple[MarkKind, ...]:
+    """By which of these marks the blacklist knows somebody."""
+    pairs = [(mark.kind.value, mark.value) for mark in sorted(wanted)]
+    if not pairs:
+        return ()
+    statement = (
+        select(BlacklistEntry.kind)
+        .where(_IN_FORCE, tuple_(BlacklistEntry.kind, BlacklistEntry.value).in_(pairs))
+        .distinct()
+        .order_by(BlacklistEntry.kind)
+    )
+    return tuple(MarkKind(kind) for kind in await session.scalars(statement))
+
+
+async def marks_of(session: AsyncSession, customer: Customer) -> frozenset[Mark]:
+    """All that a customer is recognised by: email, phone, addresses and working cards."""
+    fingerprints = await session.scalars(
+        select(PaymentMethod.fingerprint).where(
+            PaymentMethod.customer_id == customer.id, PaymentMethod.removed_at.is_(None)
+        )
+    )
+    addresses = await session.scalars(select(Address).where(Address.customer_id == customer.id))
+    places = [Place(row.line1, row.line2, row.postal_code, row.city, row.country) for row in addresses]
+    return marks(email=customer.email, phone=customer.phone, fingerprints=fingerprints, places=places)
