@@ -21,8 +21,10 @@ from api import (
     operations,
     payment_methods,
     products,
+    rules,
     subscription_commands,
     subscriptions,
+    tasks,
 )
 from api.context import Services
 from api.idempotency import HEADER, KEY_LENGTH_MAX, REPLAYED
@@ -42,6 +44,8 @@ ROUTERS: Final = (
     ledger.router,
     billing_runs.router,
     imports.router,
+    tasks.router,
+    rules.router,
     operations.router,
     operations.public,
 )

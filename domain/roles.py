@@ -31,6 +31,8 @@ _TABLE: Final[tuple[tuple[tuple[Role, ...], tuple[str, ...]], ...]] = (
     (_AGENTS, ("create_subscription", "advance", "change", "preview", "change_date", "skip", "pause", "resume")),
     (_AGENTS, ("cancel", "undo_cancel", "restart", "extend_trial", "restart_trial", "end_trial", "stop_trial")),
     (_AGENTS, ("charge", "force_bill", "collect", "pay_invoice")),
+    # Work for people.
+    (_EVERYBODY, ("create_task", "change_task", "close_task")),
     # Whoever looks into trouble may stop billing meanwhile.
     (_EVERYBODY, ("hold", "release_hold")),
     # Money given away where no limit and no second pair of eyes stand behind it.
@@ -38,6 +40,7 @@ _TABLE: Final[tuple[tuple[tuple[Role, ...], tuple[str, ...]], ...]] = (
     # What is sold, and how debts are collected.
     (_LEADS, ("create_product", "change_product", "archive_product", "create_price", "archive_price")),
     (_LEADS, ("create_policy", "change_policy")),
+    (_LEADS, ("set_refund_rules", "set_dispute_rules")),
     # The machine.
     (_OPS, ("create_billing_run", "create_import", "trigger_schedule", "pause_schedule", "resume_schedule")),
 )

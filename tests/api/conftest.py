@@ -32,6 +32,9 @@ class Caller:
         headers = self._headers() | {"Idempotency-Key": key or f"test-{next(KEYS)}"}
         return await self.http.post(path, json=body, headers=headers)
 
+    async def put(self, path: str, body: Any) -> httpx.Response:
+        return await self.http.put(path, json=body, headers=self._headers())
+
     async def patch(self, path: str, body: Any) -> httpx.Response:
         return await self.http.patch(path, json=body, headers=self._headers())
 
