@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from domain.calendar import Period, anchor_from, boundary, whole_second
 from domain.errors import Broken, InvalidInput, Refused
-from domain.invoicing import cycle_line, open_invoice, running_price
+from domain.invoicing import cycle_line, last_billed, open_invoice, price_of, still_running
 from domain.messages import ChangeDate, ChangeTerms, When
 from domain.money import Money
 from domain.plan import change_calendar, due_at, enter_period
 from domain.proration import length, prorate_change, prorate_stub
-from domain.state import Change, InvoiceReason, Line, LineKind, State, Status
+from domain.state import Billed, Change, InvoiceReason, Line, LineKind, State, Status
 from domain.terms import Terms
 
 DATE_MOVE_MAX = timedelta(days=732)
@@ -43,7 +44,7 @@ def change_terms(state: State, command: ChangeTerms, actor: str, reason: str, no
     if state.status is Status.TRIALING or before.period is None or before.period.end <= now:
         # Nothing paid is running: the new terms begin with the next cycle.
         return change_calendar(state, command.terms, base, keep_anchor=command.keep_anchor)
-    return _in_mid_period(state, command, before.period, now)
+    return _in_mid_period(state, command, now)
 
 
 def _when(state: State, terms: Terms) -> When:
@@ -52,44 +53,74 @@ def _when(state: State, terms: Terms) -> When:
     return When.PERIOD_END if smaller and terms.interval == state.terms.interval else When.NOW
 
 
-def _in_mid_period(state: State, command: ChangeTerms, current: Period, now: datetime) -> State:
+def _in_mid_period(state: State, command: ChangeTerms, now: datetime) -> State:
     """Move plan and period to the new terms, and issue the invoice of the difference.
 
-    A period that was billed ahead changes when it begins.
+    Where a period was billed ahead, the rest of the one that runs changes with it.
     """
+    new, last, running = command.terms, last_billed(state), still_running(state, now)
+    if last is None:
+        raise Broken("terms change in mid-period where no period has begun")
+    at = now if running is not None else max(now, last.period.start)
+    parts = [_exchange(state, command, billed, now) for billed in (running, last) if billed is not None]
+    changed = change_calendar(state, new, at, keep_anchor=command.keep_anchor)
+    if new.same_calendar(state.terms):
+        changed = replace(changed, paid_for_period=parts[-1].billed.paid, running=running and parts[0].billed)
+        charges = tuple(part.remaining for part in parts)
+        span = Period(at, last.period.end)
+        return _bill_change(changed, parts, charges, span, state.cycle - 1, now)
+    first, changed = cycle_line(changed), enter_period(changed)
+    return _bill_change(changed, parts, (first,), changed.period, state.cycle, now)
+
+
+@dataclass(frozen=True, slots=True)
+class _Exchange:
+    """One billed period under other terms: what is given back, what is charged, and the period after it."""
+
+    unused: Line
+    remaining: Line
+    billed: Billed
+
+
+def _exchange(state: State, command: ChangeTerms, billed: Billed, now: datetime) -> _Exchange:
     old, new = state.terms, command.terms
-    at = max(now, current.start)
+    at = max(now, billed.period.start)
+    price = price_of(new, billed.period, billed.part_of, state.zone)
     proration = prorate_change(
-        old=running_price(state, old),
-        new=running_price(state, new),
-        paid=Money(state.paid_for_period, old.currency),
-        period=current,
+        old=Money(billed.price, old.currency),
+        new=price,
+        paid=Money(billed.paid, old.currency),
+        period=billed.period,
         at=at,
         zone=state.zone,
         basis=new.basis,
     )
-    rest = Period(at, current.end)
-    credit = proration.credit.minor if command.prorate else 0
-    unused = Line(LineKind.PRORATION_CREDIT, f"Unused: {old.product_name}", 1, credit, rest)
-    changed = change_calendar(state, new, at, keep_anchor=command.keep_anchor)
-    if new.same_calendar(old):
-        charge = proration.charge.minor if command.prorate else 0
-        remaining = Line(LineKind.PRORATION_CHARGE, f"Remaining: {new.product_name}", 1, charge, rest)
-        changed = replace(changed, paid_for_period=state.paid_for_period + credit)
-        return _bill_change(changed, (unused, remaining), rest, state.cycle - 1, now)
-    first, changed = cycle_line(changed), enter_period(changed)
-    return _bill_change(changed, (unused, first), changed.period, state.cycle, now)
+    rest = Period(at, billed.period.end)
+    credit, charge = (proration.credit.minor, proration.charge.minor) if command.prorate else (0, 0)
+    return _Exchange(
+        Line(LineKind.PRORATION_CREDIT, f"Unused: {old.product_name}", 1, credit, rest),
+        Line(LineKind.PRORATION_CHARGE, f"Remaining: {new.product_name}", 1, charge, rest),
+        replace(billed, price=price.minor, paid=billed.paid + credit),
+    )
 
 
-def _bill_change(state: State, lines: tuple[Line, Line], span: Period | None, cycle: int, now: datetime) -> State:
-    """One invoice, credit then charge; a line of nothing is left out, an invoice without lines is none."""
-    worth_telling = tuple(line for line in lines if line.amount)
+def _bill_change(
+    state: State,
+    parts: Sequence[_Exchange],
+    charges: tuple[Line, ...],
+    span: Period | None,
+    cycle: int,
+    now: datetime,
+) -> State:
+    """One invoice, credits then charges; a line of nothing is left out, an invoice without lines is none."""
+    worth_telling = tuple(line for line in (*(part.unused for part in parts), *charges) if line.amount)
     if not worth_telling:
         return state
     state = replace(state, changes=state.changes + 1)
     return open_invoice(
         state, now, InvoiceReason.CHANGE, worth_telling, cycle=cycle, trigger="change",
-        pays_for_period=lines[1].amount, span=span, sequence=state.changes,
+        pays_for_period=charges[-1].amount, pays_for_running=sum(line.amount for line in charges[:-1]), span=span,
+        sequence=state.changes,
     )  # fmt: skip
 
 
@@ -153,7 +184,7 @@ def _shorten(state: State, current: Period, new_due: datetime, *, prorate: bool)
         return replace(state, period=shorter)
     terms = state.terms
     credit = prorate_change(
-        old=running_price(state, terms),
+        old=price_of(terms, current, state.part_of, state.zone),
         new=Money.zero(state.currency),
         paid=Money(state.paid_for_period, state.currency),
         period=current,

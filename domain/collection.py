@@ -129,6 +129,7 @@ def _paid(state: State, collecting: Collecting, charged: Charged, now: datetime)
     if collecting.reason is InvoiceReason.ONE_OFF:
         return replace(state, collecting=None)
     trialing = state.trial_end is not None and now < state.trial_end
+    running = state.running
     if stopped:
         state = state.note(now, "access_started")
     state = replace(
@@ -137,6 +138,7 @@ def _paid(state: State, collecting: Collecting, charged: Charged, now: datetime)
         access=Access.ACTIVE,
         grace_until=None,
         paid_for_period=state.paid_for_period + collecting.pays_for_period,
+        running=running and replace(running, paid=running.paid + collecting.pays_for_running),
         collecting=None,
     )
     if recovered:

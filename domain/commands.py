@@ -341,6 +341,7 @@ def _restart(state: State, by: _By, now: datetime) -> State:
         period=None,
         part_of=None,
         paid_for_period=0,
+        running=None,
     )
     return begin_cycles(state, now)
 

@@ -12,6 +12,7 @@ from domain.plan import next_period
 from domain.proration import prorate_cancel, prorate_stub
 from domain.state import (
     SYSTEM,
+    Billed,
     Collecting,
     Entry,
     EntryData,
@@ -34,26 +35,51 @@ def cycle_line(state: State) -> Line:
     return Line(LineKind.STUB, f"{terms.product_name} (part of a period)", 1, part.minor, span)
 
 
-def running_price(state: State, terms: Terms) -> Money:
-    """What the running period costs by `terms`: the price, or the part of it that a part of a period is worth."""
-    if state.period is None or state.part_of is None:
+def price_of(terms: Terms, period: Period, part_of: Period | None, zone: str) -> Money:
+    """What a period costs by `terms`: the price, or the part of it that a part of a period is worth."""
+    if part_of is None:
         return terms.price
-    return prorate_stub(price=terms.price, stub=state.period, full=state.part_of, zone=state.zone, basis=terms.basis)
+    return prorate_stub(price=terms.price, stub=period, full=part_of, zone=zone, basis=terms.basis)
+
+
+def last_billed(state: State) -> Billed | None:
+    """The period that was billed last, by the terms in force; it may begin later."""
+    if state.period is None:
+        return None
+    price = price_of(state.terms, state.period, state.part_of, state.zone)
+    return Billed(state.period, state.part_of, price.minor, state.paid_for_period)
+
+
+def still_running(state: State, now: datetime) -> Billed | None:
+    """The paid period that runs at `now` before the one that was billed ahead; None where nothing is ahead of it."""
+    running = state.running
+    return running if running is not None and now < running.period.end else None
 
 
 def credit_unused(state: State, now: datetime, *, actor: str, reason: str) -> State:
-    """Give the unused part of the paid period back as credit on account, once: nothing of it counts as paid then."""
-    if state.period is None or state.period.end <= now:
+    """Give the unused part of what was paid back as credit on account, once: nothing of it counts as paid then.
+
+    Where a period was billed ahead, that is all of it and the rest of the one that runs.
+    """
+    last = last_billed(state)
+    if last is None or last.period.end <= now:
         return state
-    credit = -prorate_cancel(
-        price=running_price(state, state.terms),
-        paid=Money(state.paid_for_period, state.currency),
-        period=state.period,
+    running = still_running(state, now)
+    credit = sum(_unused(state, billed, now) for billed in (running, last) if billed is not None)
+    state = replace(state, paid_for_period=0, running=None)
+    return grant(state, now, credit, source="unused", actor=actor, reason=reason)
+
+
+def _unused(state: State, billed: Billed, now: datetime) -> int:
+    credit = prorate_cancel(
+        price=Money(billed.price, state.currency),
+        paid=Money(billed.paid, state.currency),
+        period=billed.period,
         at=now,
         zone=state.zone,
         basis=state.terms.basis,
-    ).minor
-    return grant(replace(state, paid_for_period=0), now, credit, source="unused", actor=actor, reason=reason)
+    )
+    return -credit.minor
 
 
 def grant(
@@ -93,6 +119,7 @@ def open_invoice(
     sequence: int = 0,
     use_credit: bool = True,
     run_id: str | None = None,
+    pays_for_running: int = 0,
 ) -> State:
     """Issue an invoice and begin to collect it. Credit on account is used before any card.
 
@@ -131,6 +158,7 @@ def open_invoice(
             reason=reason,
             sequence=sequence,
             pays_for_period=pays_for_period,
+            pays_for_running=pays_for_running,
             amount_due=amount_due,
             issued_at=now,
             trigger=trigger,

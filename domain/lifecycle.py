@@ -15,7 +15,7 @@ from domain.calendar import days_later, whole_second
 from domain.collection import end, is_outcome_open, settle, when_to_act
 from domain.dunning import grace_ended
 from domain.facts import Fact, Recorded, TimePassed
-from domain.invoicing import credit_unused, cycle_line, open_invoice
+from domain.invoicing import credit_unused, cycle_line, last_billed, open_invoice
 from domain.messages import Start
 from domain.money import Money
 from domain.plan import (
@@ -224,6 +224,7 @@ def open_cycle(state: State, now: datetime) -> State:
         due = due_at(state)
         if due is None or due > now:
             return state
+    before = last_billed(state)
     state = _take_change(state, due, now)
     state = _end_trial(state, now)
     line = cycle_line(state)
@@ -232,6 +233,8 @@ def open_cycle(state: State, now: datetime) -> State:
     lines = (line, *fees, *state.pending_lines)
     cycle = state.cycle
     state = replace(enter_period(state), setup_fee_billed=True, pending_lines=())
+    if due > now and before is not None and now < before.period.end:
+        state = replace(state, running=before)  # billed ahead: what was paid before still runs
     return open_invoice(
         follow(state, now),
         now,

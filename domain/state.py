@@ -107,7 +107,8 @@ class Collecting:
 
     `attempt` is the number of the next (or running) attempt, never reused. `tried` are methods that declined
     softly in this round; `refused` declined hard and are never tried again for this invoice.
-    `pays_for_period` is the part of it that pays for the running period (it caps later credits).
+    `pays_for_period` is the part of it that pays for the period billed last (it caps later credits),
+    `pays_for_running` the part for the one that runs before it.
     """
 
     invoice_id: str
@@ -129,6 +130,20 @@ class Collecting:
     lookups: int = 0
     action_deadline: datetime | None = None
     dunning: Dunning | None = None
+    pays_for_running: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Billed:
+    """A period that was billed: what it costs by its own terms, and what was paid for it, less credits given.
+
+    Amounts in minor units. `part_of` is the whole period it is a part of (None: it is whole).
+    """
+
+    period: Period
+    part_of: Period | None
+    price: int
+    paid: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +201,8 @@ class State:
     `cycle` is the number of the next cycle to be opened (from 1, never reused); `index` is the boundary of
     `anchor` at which it falls due. `stub` is a partial first period before an aligned anchor.
     `period` is what was billed last; `part_of`, the whole period it is a part of (None: it is whole).
-    `paid_for_period` caps credits. `triggered_at`: an outside trigger has called for all that is due until then;
+    `paid_for_period` caps credits. `running` is the period before it, where `period` was billed ahead of its time
+    and the one before still ran. `triggered_at`: an outside trigger has called for all that is due until then;
     `triggered_by` is the billing run that called.
     """
 
@@ -209,6 +225,7 @@ class State:
     period: Period | None = None
     part_of: Period | None = None
     paid_for_period: int = 0
+    running: Billed | None = None
     trial_end: datetime | None = None
     skip_cycles: int = 0
     force: bool = False

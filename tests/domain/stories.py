@@ -255,6 +255,7 @@ class Story:
         assert state.seq >= before.seq
         assert state.credit >= 0, "credit is never negative"
         assert state.paid_for_period >= 0
+        assert state.running is None or state.running.paid >= 0
         assert len(state.recent_commands) <= 20
         assert not (state.status is Status.CANCELED and state.collecting)
         for entry in state.journal:

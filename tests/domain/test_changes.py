@@ -192,20 +192,6 @@ def test_a_new_plan_replaces_the_one_that_waited() -> None:
     assert story.last("invoice_issued")["total"] == 900
 
 
-def test_what_was_billed_ahead_changes_when_it_begins() -> None:
-    """May is paid on 16 April; a yearly price asked for on the 20th credits all of May and begins with it."""
-    story = april().until("2026-04-16 18:00").does(ForceBill()).until("2026-04-20 12:00")
-    story.does(ChangeTerms(price(9600, interval=YEAR)))
-    assert lines(story) == [("proration_credit", -1000), ("cycle", 9600)]
-    assert story.due == "2027-05-01 10:00"
-
-
-def test_a_dearer_price_for_a_period_billed_ahead_costs_the_whole_difference() -> None:
-    story = april().until("2026-04-16 18:00").does(ForceBill()).does(ChangeTerms(price(3000)))
-    assert lines(story) == [("proration_credit", -1000), ("proration_charge", 3000)]
-    assert story.due == "2026-06-01 10:00"
-
-
 def test_terms_change_without_proration_where_nothing_paid_is_running() -> None:
     """May is skipped; in it a yearly price is asked for: it begins with June, not in fourteen years."""
     story = april().does(Skip(1)).until("2026-05-10 12:00").does(ChangeTerms(price(9600, interval=YEAR)))

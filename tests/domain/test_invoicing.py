@@ -4,7 +4,7 @@ import pytest
 
 from domain.errors import Broken
 from domain.ids import derive
-from domain.invoicing import credit_unused, cycle_line, grant, open_invoice, running_price
+from domain.invoicing import credit_unused, cycle_line, grant, last_billed, open_invoice
 from domain.messages import ChangeDate, ChangeTerms, GrantCredit, When
 from domain.state import InvoiceReason, Line, LineKind, State
 from tests.domain.stories import Bank, Story, at, price
@@ -96,7 +96,7 @@ def test_a_cycle_without_an_anchor_is_a_bug() -> None:
     story = Story(now="2026-01-15 10:00", start_at=at("2026-02-01 10:00"))
     with pytest.raises(Broken, match="needs an anchor"):
         cycle_line(story.state)
-    assert running_price(story.state, story.state.terms).minor == 1000
+    assert last_billed(story.state) is None
 
 
 def test_the_unused_part_is_given_back_once() -> None:
