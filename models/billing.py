@@ -173,7 +173,10 @@ class LedgerEntry(Base):
     """The header of a double entry. Append-only; its postings sum to zero per currency (a trigger checks)."""
 
     __tablename__ = "ledger_entries"
-    __table_args__ = (Index("ix_ledger_entries_at", "at", "id"),)
+    __table_args__ = (
+        Index("ix_ledger_entries_at", "at", "id"),
+        Index("ix_ledger_entries_customer", "customer_id", "at", "id"),
+    )
 
     id: Mapped[Id] = mapped_column(primary_key=True)
     at: Mapped[Instant]

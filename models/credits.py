@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint
+from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, Currency, Id, Instant, Minor, Recorded
 
 
 class Voucher(Base):
-    """An e-voucher. What is left of it is the balance of ledger account `voucher:{id}`; its row is only locked."""
+    """An e-voucher. What is left of it is the balance of ledger account `voucher:{id}`; its row is only locked.
+
+    `expired_at`: when what was left was taken off it at its end; none again where a redemption then gave money back.
+    """
 
     __tablename__ = "vouchers"
     __table_args__ = (
@@ -17,7 +20,7 @@ class Voucher(Base):
         CheckConstraint("issued > 0", name="issued"),
         Index("ix_vouchers_customer", "customer_id", "issued_at"),
         Index("ix_vouchers_issued", "issued_at", "id"),
-        Index("ix_vouchers_expires", "expires_at"),
+        Index("ix_vouchers_expires", "expires_at", "id", postgresql_where=text("expired_at IS NULL")),
     )
 
     id: Mapped[Id] = mapped_column(primary_key=True)
@@ -30,6 +33,7 @@ class Voucher(Base):
     actor: Mapped[str]
     test_mode: Mapped[bool]
     issued_at: Mapped[Instant]
+    expired_at: Mapped[Instant | None]
 
 
 class VoucherMovement(Base):
@@ -58,7 +62,8 @@ class VoucherMovement(Base):
 class CreditTransfer(Base):
     """Money on its way from a voucher or a credit note into a subscription's credit for rebills.
 
-    A projection of its workflow `credit:{id}`. Status: pending, granted, given_back (the subscription refused).
+    A projection of its workflow `credit:{id}`. Status: pending, granted, given_back (the subscription refused: `code`
+    and `detail` say why). `source_id` is the voucher, or the credit note, which is written once the money is granted.
     """
 
     __tablename__ = "credit_transfers"
@@ -74,10 +79,12 @@ class CreditTransfer(Base):
     source_id: Mapped[Id]
     subscription_id: Mapped[Id]
     customer_id: Mapped[Id] = mapped_column(ForeignKey("customers.id"))
+    invoice_id: Mapped[Id | None]
     amount: Mapped[Minor]
     currency: Mapped[Currency]
     status: Mapped[str]
-    detail: Mapped[str]
+    code: Mapped[str | None]
+    detail: Mapped[str] = mapped_column(server_default="")
     actor: Mapped[str]
     at: Mapped[Instant]
     ended_at: Mapped[Instant | None]

@@ -201,10 +201,12 @@ def upgrade() -> None:  # noqa: PLR0915 - one statement for each table and index
         sa.Column("source_id", sa.String(length=64), nullable=False),
         sa.Column("subscription_id", sa.String(length=64), nullable=False),
         sa.Column("customer_id", sa.String(length=64), nullable=False),
+        sa.Column("invoice_id", sa.String(length=64), nullable=True),
         sa.Column("amount", sa.BigInteger(), nullable=False),
         sa.Column("currency", sa.String(length=3), nullable=False),
         sa.Column("status", sa.Text(), nullable=False),
-        sa.Column("detail", sa.Text(), nullable=False),
+        sa.Column("code", sa.Text(), nullable=True),
+        sa.Column("detail", sa.Text(), server_default="", nullable=False),
         sa.Column("actor", sa.Text(), nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
@@ -227,13 +229,20 @@ def upgrade() -> None:  # noqa: PLR0915 - one statement for each table and index
         sa.Column("actor", sa.Text(), nullable=False),
         sa.Column("test_mode", sa.Boolean(), nullable=False),
         sa.Column("issued_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("expired_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint("issued > 0", name=op.f("ck_vouchers_issued")),
         sa.ForeignKeyConstraint(["customer_id"], ["customers.id"], name=op.f("fk_vouchers_customer_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_vouchers")),
         sa.UniqueConstraint("code", name=op.f("uq_vouchers_code")),
     )
     op.create_index("ix_vouchers_customer", "vouchers", ["customer_id", "issued_at"], unique=False)
-    op.create_index("ix_vouchers_expires", "vouchers", ["expires_at"], unique=False)
+    op.create_index(
+        "ix_vouchers_expires",
+        "vouchers",
+        ["expires_at", "id"],
+        unique=False,
+        postgresql_where=sa.text("expired_at IS NULL"),
+    )
     op.create_index("ix_vouchers_issued", "vouchers", ["issued_at", "id"], unique=False)
     op.create_table(
         "credit_notes",
@@ -419,6 +428,7 @@ def upgrade() -> None:  # noqa: PLR0915 - one statement for each table and index
     op.add_column("attempts", sa.Column("returned", sa.BigInteger(), server_default="0", nullable=False))
     op.add_column("invoices", sa.Column("credited", sa.BigInteger(), server_default="0", nullable=False))
     op.add_column("ledger_entries", sa.Column("subject_id", sa.String(length=64), nullable=True))
+    op.create_index("ix_ledger_entries_customer", "ledger_entries", ["customer_id", "at", "id"], unique=False)
     op.alter_column("ledger_entries", "customer_id", existing_type=sa.VARCHAR(length=64), nullable=True)
     op.add_column("messages", sa.Column("refund_id", sa.String(length=64), nullable=True))
     op.add_column("messages", sa.Column("resend_of", sa.String(length=64), nullable=True))
@@ -437,6 +447,7 @@ def downgrade() -> None:  # noqa: PLR0915 - as above
     op.drop_column("messages", "resend_of")
     op.drop_column("messages", "refund_id")
     op.alter_column("ledger_entries", "customer_id", existing_type=sa.VARCHAR(length=64), nullable=False)
+    op.drop_index("ix_ledger_entries_customer", table_name="ledger_entries")
     op.drop_column("ledger_entries", "subject_id")
     op.drop_column("invoices", "credited")
     op.drop_column("attempts", "returned")
@@ -473,7 +484,7 @@ def downgrade() -> None:  # noqa: PLR0915 - as above
     op.drop_index("ix_credit_notes_at", table_name="credit_notes")
     op.drop_table("credit_notes")
     op.drop_index("ix_vouchers_issued", table_name="vouchers")
-    op.drop_index("ix_vouchers_expires", table_name="vouchers")
+    op.drop_index("ix_vouchers_expires", table_name="vouchers", postgresql_where=sa.text("expired_at IS NULL"))
     op.drop_index("ix_vouchers_customer", table_name="vouchers")
     op.drop_table("vouchers")
     op.drop_index("ix_credit_transfers_customer", table_name="credit_transfers")
