@@ -12,6 +12,7 @@ import uvicorn
 
 from local.gateway.app import create_app
 from local.gateway.books import Books
+from local.gateway.events import Target
 
 # A scripted hang must not hold up a stop.
 _STOP_S_MAX: Final = 1
@@ -19,12 +20,12 @@ _STOP_S_MAX: Final = 1
 _KEEP_ALIVE_S: Final = 75
 
 
-def serve(port: int, db: Path) -> None:
-    """Serve on loopback until stopped."""
+def serve(port: int, db: Path, target: Target, settle_every_s: float | None) -> None:
+    """Serve on loopback until stopped; events go to the target, batches close every so many seconds, if any."""
     books = Books(db)
     try:
         uvicorn.run(
-            create_app(books),
+            create_app(books, target, settle_every_s),
             host="127.0.0.1",
             port=port,
             log_level="warning",

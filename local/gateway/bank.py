@@ -67,18 +67,18 @@ class Bank:
                 self.books.add(transaction)
         match word:
             case "down":
-                return Reply(503, _UNAVAILABLE.body())
+                return Reply(503, UNAVAILABLE.body())
             case "error_before" | "error_after":
-                return Reply(500, _BROKEN.body())
+                return Reply(500, BROKEN.body())
             case "hang_before":
-                return Reply(500, _BROKEN.body(), hang_seconds)
+                return Reply(500, BROKEN.body(), hang_seconds)
             case _:
                 answer = _first_answer(transaction, base_url)
                 return Reply(201, answer, hang_seconds if word == "hang" else 0.0)
 
     def capture(self, name: str, asked: NewCapture, base_url: str) -> Reply:
         """Take authorised money, once; the same capture again gets the same answer."""
-        transaction = self._find("capture", name, asked.reference)
+        transaction = self.find("capture", name, asked.reference)
         amount = asked.amount or transaction.amount
         if amount > transaction.amount:
             raise Refusal(422, "too_much", f"authorised is {transaction.amount}, asked was {amount}", field="amount")
@@ -88,30 +88,19 @@ class Bank:
             transaction.capture_reference = asked.reference
             self.books.change(transaction)
         elif transaction.state not in MONEY_TAKEN:
-            raise _wrong_state("captured", transaction)
+            raise wrong_state("captured", transaction)
         elif (transaction.captured_amount, transaction.capture_reference) != (amount, asked.reference):
             raise Refusal(409, "already_captured", "this charge was captured with another amount or reference")
         return Reply(200, render(transaction, base_url))
 
-    def void(self, name: str, base_url: str) -> Reply:
-        """Undo a charge in full, before it is settled; again is the same answer."""
-        transaction = self._find("void", name)
-        if transaction.state in {"authorised", "captured"}:
-            transaction.state = "voided"
-            transaction.captured_amount = 0
-            self.books.change(transaction)
-        elif transaction.state != "voided":
-            raise _wrong_state("voided", transaction)
-        return Reply(200, render(transaction, base_url))
-
     def cancel(self, name: str, base_url: str) -> Reply:
         """End a charge that still waits for the customer; again is the same answer."""
-        transaction = self._find("cancel", name)
+        transaction = self.find("cancel", name)
         if transaction.state == "action_required":
             transaction.state = "voided"
             self.books.change(transaction)
         elif transaction.state != "voided":
-            raise _wrong_state("cancelled", transaction)
+            raise wrong_state("cancelled", transaction)
         return Reply(200, render(transaction, base_url))
 
     def complete(self, action_id: str, outcome: str, base_url: str) -> Reply:
@@ -125,7 +114,7 @@ class Bank:
             self.books.log(Call("complete", outcome, transaction.token, transaction.reference))
             self.books.change(transaction)
         elif transaction.state != state:
-            raise _wrong_state("completed", transaction)
+            raise wrong_state("completed", transaction)
         return Reply(200, render(transaction, base_url))
 
     def action(self, action_id: str) -> Transaction:
@@ -149,12 +138,12 @@ class Bank:
         """Refuse a call other than a charge while the gateway is down; a charge says so itself."""
         if self.down:
             self.books.log(Call(call, "outage", token, reference))
-            raise _UNAVAILABLE
+            raise UNAVAILABLE
 
     def _again(self, known: Transaction, asked: NewCharge, base_url: str) -> Reply:
         if self.down:
             self._log_charge(known.idempotency_key, asked, "outage")
-            return Reply(503, _UNAVAILABLE.body())
+            return Reply(503, UNAVAILABLE.body())
         same = (
             known.reference == asked.reference
             and known.token == asked.token
@@ -187,7 +176,8 @@ class Bank:
     def _log_charge(self, key: str, asked: NewCharge, outcome: str) -> None:
         self.books.log(Call("charge", outcome, asked.token, asked.reference, key, asked.amount, asked.currency))
 
-    def _find(self, call: str, name: str, reference: str | None = None) -> Transaction:
+    def find(self, call: str, name: str, reference: str | None = None) -> Transaction:
+        """The charge that a call names by id or reference; the call is noted. Refused with 404 when there is none."""
         transaction = self.books.find(name)
         token = transaction.token if transaction else None
         state = transaction.state if transaction else "not_found"
@@ -252,15 +242,17 @@ def _transaction(key: str, asked: NewCharge, word: str, code: str) -> Transactio
         action_id=new_id("act") if waiting else None,
         captured_amount=asked.amount if captured else 0,
         capture_reference=None,
+        voided_amount=0,
         created_ms=now,
         updated_ms=now,
     )
 
 
-def _wrong_state(verb: str, transaction: Transaction) -> Refusal:
+def wrong_state(verb: str, transaction: Transaction) -> Refusal:
+    """What a charge in its state does not allow."""
     message = f"a charge that is {transaction.state.replace('_', ' ')} cannot be {verb}"
     return Refusal(409, "wrong_state", message)
 
 
-_UNAVAILABLE: Final = Refusal(503, "unavailable", "the gateway is down; nothing was carried out")
-_BROKEN: Final = Refusal(500, "internal_error", "something broke")
+UNAVAILABLE: Final = Refusal(503, "unavailable", "the gateway is down; nothing was carried out")
+BROKEN: Final = Refusal(500, "internal_error", "something broke")

@@ -14,7 +14,7 @@ import json
 import secrets
 import sqlite3
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -32,10 +32,11 @@ CREATE TABLE IF NOT EXISTS transactions (
     reference TEXT NOT NULL, token TEXT NOT NULL, amount INTEGER NOT NULL, currency TEXT NOT NULL,
     description TEXT NOT NULL, capture INTEGER NOT NULL, state TEXT NOT NULL, code TEXT,
     action_id TEXT UNIQUE, captured_amount INTEGER NOT NULL DEFAULT 0, capture_reference TEXT,
-    created_ms INTEGER NOT NULL, updated_ms INTEGER NOT NULL);
+    voided_amount INTEGER NOT NULL DEFAULT 0, created_ms INTEGER NOT NULL, updated_ms INTEGER NOT NULL);
 CREATE INDEX IF NOT EXISTS transactions_reference ON transactions (reference);
 CREATE INDEX IF NOT EXISTS transactions_capture_reference ON transactions (capture_reference)
     WHERE capture_reference IS NOT NULL;
+CREATE INDEX IF NOT EXISTS transactions_created ON transactions (created_ms);
 CREATE TABLE IF NOT EXISTS tokens (
     token TEXT PRIMARY KEY, kind TEXT NOT NULL, brand TEXT NOT NULL, last4 TEXT NOT NULL,
     exp_month INTEGER, exp_year INTEGER, fingerprint TEXT NOT NULL, outcome TEXT NOT NULL);
@@ -46,7 +47,7 @@ CREATE TABLE IF NOT EXISTS calls (
 """
 _COLUMNS: Final = (
     "id, idempotency_key, reference, token, amount, currency, description, capture, state, code, action_id,"
-    " captured_amount, capture_reference, created_ms, updated_ms"
+    " captured_amount, capture_reference, voided_amount, created_ms, updated_ms"
 )
 
 
@@ -67,6 +68,7 @@ class Transaction:
     action_id: str | None
     captured_amount: int
     capture_reference: str | None
+    voided_amount: int
     created_ms: int
     updated_ms: int
 
@@ -101,11 +103,26 @@ class Books:
         self._db: Final = sqlite3.connect(path, isolation_level=None)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
-        self._db.executescript(_SCHEMA)
+        self._tables: Final[list[str]] = []
+        self.keep(_SCHEMA, ("transactions", "tokens", "scripts", "calls"))
+        if "voided_amount" not in {row[1] for row in self._db.execute("PRAGMA table_info(transactions)")}:
+            # Books that were begun before voids were counted.
+            self._db.execute("ALTER TABLE transactions ADD COLUMN voided_amount INTEGER NOT NULL DEFAULT 0")
         self._scripts: Final = {
             token: Script(**json.loads(script))
             for token, script in self._db.execute("SELECT token, script FROM scripts")
         }
+
+    def keep(self, schema: str, tables: Iterable[str]) -> sqlite3.Connection:
+        """Make tables where there are none, to be emptied with the rest; gives the connection, for their reader."""
+        self._db.executescript(schema)
+        self._tables.extend(tables)
+        return self._db
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """For reading over all the tables."""
+        return self._db
 
     def close(self) -> None:
         self._db.close()
@@ -147,7 +164,7 @@ class Books:
 
     def add(self, transaction: Transaction) -> None:
         self._db.execute(
-            f"INSERT INTO transactions ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",  # noqa: S608 - as above
+            f"INSERT INTO transactions ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",  # noqa: S608 - as above
             (
                 transaction.id,
                 transaction.idempotency_key,
@@ -162,6 +179,7 @@ class Books:
                 transaction.action_id,
                 transaction.captured_amount,
                 transaction.capture_reference,
+                transaction.voided_amount,
                 transaction.created_ms,
                 transaction.updated_ms,
             ),
@@ -170,33 +188,29 @@ class Books:
     def change(self, transaction: Transaction) -> None:
         """Write the new state of a transaction."""
         self._db.execute(
-            "UPDATE transactions SET state = ?, code = ?, captured_amount = ?, capture_reference = ?,"
-            " updated_ms = ? WHERE id = ?",
+            "UPDATE transactions SET amount = ?, state = ?, code = ?, captured_amount = ?, capture_reference = ?,"
+            " voided_amount = ?, updated_ms = ? WHERE id = ?",
             (
+                transaction.amount,
                 transaction.state,
                 transaction.code,
                 transaction.captured_amount,
                 transaction.capture_reference,
+                transaction.voided_amount,
                 now_ms(),
                 transaction.id,
             ),
         )
 
-    def report(self, since_ms: int, until_ms: int, after: int, limit: int) -> list[tuple[int, Transaction]]:
-        """Transactions created in [since, until), oldest first, each with its place in the books."""
-        rows = self._db.execute(
-            f"SELECT seq, {_COLUMNS} FROM transactions"  # noqa: S608 - as above
-            " WHERE created_ms >= ? AND created_ms < ? AND seq > ? ORDER BY seq LIMIT ?",
-            (since_ms, until_ms, after, limit),
-        )
-        return [(row[0], Transaction(*row[1:])) for row in rows]
+    def drop(self, transaction: Transaction) -> None:
+        """Forget a transaction, as books that went wrong do."""
+        self._db.execute("DELETE FROM transactions WHERE id = ?", (transaction.id,))
 
-    def totals(self, since_ms: int, until_ms: int) -> list[dict[str, Any]]:
+    def totals(self) -> list[dict[str, Any]]:
         """Per currency and state: how many, how much asked, how much captured."""
         rows = self._db.execute(
             "SELECT currency, state, count(*), sum(amount), sum(captured_amount) FROM transactions"
-            " WHERE created_ms >= ? AND created_ms < ? GROUP BY currency, state ORDER BY currency, state",
-            (since_ms, until_ms),
+            " GROUP BY currency, state ORDER BY currency, state"
         )
         return [
             {"currency": row[0], "state": row[1], "count": row[2], "amount": row[3], "captured": row[4]} for row in rows
@@ -258,7 +272,7 @@ class Books:
     def reset(self) -> None:
         """Forget everything: an empty gateway."""
         with self.one_commit():
-            for table in ("transactions", "tokens", "scripts", "calls"):
+            for table in self._tables:
                 self._db.execute(f"DELETE FROM {table}")  # noqa: S608 - own constants
         self._scripts.clear()
 

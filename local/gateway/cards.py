@@ -135,28 +135,34 @@ PROFILES: Final = MappingProxyType(
         "hang": "hang",
         "hang_before": "hang_before",
         "down": "down",
+        "refund_fails": "approve",
+        "refund_closed": "approve",
     }
 )
 """Ready-made tokens: `tok_<profile>` and `tok_<profile>_<anything>` need no tokenising."""
+
+_REFUND_FAILURES: Final = MappingProxyType({"refund_fails": "refund_declined", "refund_closed": "account_closed"})
 
 # The longest name first, so that `tok_hard_stolen_card_7` is not `hard_stolen` with a tail.
 _LONGEST_FIRST: Final = tuple(sorted(PROFILES, key=len, reverse=True))
 _READY_EXPIRY: Final = (12, 2049)
 
 
+def refund_failure(token: str) -> str | None:
+    """The code with which every refund to this ready-made token fails, None: it does not."""
+    profile = _profile(token)
+    return _REFUND_FAILURES.get(profile) if profile else None
+
+
 @lru_cache(maxsize=20_000)
 def ready_made(token: str) -> Token | None:
     """The ready-made token of that name; None where the name follows no profile."""
-    name = token.removeprefix("tok_")
-    if name == token:
+    profile = _profile(token)
+    if profile is None:
         return None
-    for profile in _LONGEST_FIRST:
-        if name == profile or name.startswith(f"{profile}_"):
-            kind, brand, last4 = _BRANDS.get(profile, ("card", "visa", "4000"))
-            month, year = _READY_EXPIRY if kind == "card" else (None, None)
-            outcome = PROFILES[profile]
-            return Token(token, kind, brand, last4, month, year, fingerprint(token), outcome)
-    return None
+    kind, brand, last4 = _BRANDS.get(profile, ("card", "visa", "4000"))
+    month, year = _READY_EXPIRY if kind == "card" else (None, None)
+    return Token(token, kind, brand, last4, month, year, fingerprint(token), PROFILES[profile])
 
 
 def tokenize_card(number: str, exp_month: int, exp_year: int) -> Token:
@@ -185,6 +191,13 @@ def fingerprint(secret: str) -> str:
 def message(code: str) -> str:
     """A decline code in words."""
     return _MESSAGES.get(code, f"Declined: {code.replace('_', ' ')}.")
+
+
+def _profile(token: str) -> str | None:
+    name = token.removeprefix("tok_")
+    if name == token:
+        return None
+    return next((profile for profile in _LONGEST_FIRST if name == profile or name.startswith(f"{profile}_")), None)
 
 
 def _new_token() -> str:

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
-from local.gateway import cards
+from local.gateway import cards, report
 from local.gateway.bank import Refusal
 from local.gateway.books import Script, now_ms
-from local.gateway.edge import FAR_FUTURE_MS, PAGE_SIZE_MAX, TheBank
+from local.gateway.edge import PAGE_SIZE_MAX, TheBank, TheEvents, TheTimetable
 from local.gateway.schemas import Outage, TokenScript
 
 router = APIRouter(prefix="/control")
@@ -67,15 +67,15 @@ async def calls(
 
 @router.get("/books")
 async def books(bank: TheBank) -> dict[str, Any]:
-    totals = bank.books.totals(0, FAR_FUTURE_MS)
-    captured = dict.fromkeys(sorted({str(row["currency"]) for row in totals}), 0)
-    for row in totals:
-        captured[row["currency"]] += row["captured"]
-    return {"captured": captured, "totals": totals, "at_ms": now_ms()}
+    cash = report.cash(bank.books.connection)
+    captured = {currency: money["captured"] - money["voided"] for currency, money in cash.items()}
+    return {"captured": captured, "cash": cash, "totals": bank.books.totals(), "at_ms": now_ms()}
 
 
 @router.post("/reset")
-async def reset(bank: TheBank) -> dict[str, bool]:
+async def reset(bank: TheBank, events: TheEvents, timetable: TheTimetable) -> dict[str, bool]:
     bank.books.reset()
     bank.down = False
+    events.target.behave()
+    timetable.change(None)
     return {"reset": True}

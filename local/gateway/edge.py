@@ -1,4 +1,4 @@
-"""How the sandbox gateway speaks HTTP: replies, refusals by field, a limit on bodies, the bank of the app."""
+"""How the sandbox gateway speaks HTTP: replies, refusals by field, a limit on bodies, the parts of the app."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from fastapi.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from local.gateway.bank import Bank, Refusal, Reply
+from local.gateway.disputes import Disputes
+from local.gateway.events import Events
+from local.gateway.returns import Returns
 from local.gateway.schemas import METHOD_TAGS
+from local.gateway.settlement import Settlements, Timetable
 
 BODY_BYTES_MAX: Final = 64 * 1024
 PAGE_SIZE_MAX: Final = 10_000
@@ -26,7 +30,32 @@ async def _bank(request: Request) -> Bank:
     return request.app.state.bank
 
 
+async def _returns(request: Request) -> Returns:
+    return request.app.state.returns
+
+
+async def _settlements(request: Request) -> Settlements:
+    return request.app.state.settlements
+
+
+async def _timetable(request: Request) -> Timetable:
+    return request.app.state.timetable
+
+
+async def _disputes(request: Request) -> Disputes:
+    return request.app.state.disputes
+
+
+async def _events(request: Request) -> Events:
+    return request.app.state.events
+
+
 TheBank = Annotated[Bank, Depends(_bank)]
+TheReturns = Annotated[Returns, Depends(_returns)]
+TheSettlements = Annotated[Settlements, Depends(_settlements)]
+TheTimetable = Annotated[Timetable, Depends(_timetable)]
+TheDisputes = Annotated[Disputes, Depends(_disputes)]
+TheEvents = Annotated[Events, Depends(_events)]
 
 
 class BodyLimit:

@@ -1,22 +1,43 @@
-"""The sandbox gateway's merchant calls under /v1: tokens, charges, look-ups, the report."""
+"""The sandbox gateway's merchant calls under /v1: tokens, charges, refunds, look-ups, settlements, the report."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Body, Query, Request
+from fastapi import APIRouter, Body, Header, Query, Request
 from fastapi.responses import Response
 from pydantic import ValidationError
 
-from local.gateway import cards
-from local.gateway.bank import Bank, Refusal, render
+from local.gateway import cards, report
+from local.gateway.bank import Bank, Refusal
 from local.gateway.books import Call
-from local.gateway.edge import FAR_FUTURE_MS, PAGE_SIZE_MAX, TheBank, base_url, problems, reply, send, unprocessable
-from local.gateway.schemas import NAME_LENGTH_MAX, Completion, NewAccount, NewCapture, NewCard, NewCharge, NewMethod
+from local.gateway.edge import (
+    FAR_FUTURE_MS,
+    PAGE_SIZE_MAX,
+    TheBank,
+    TheReturns,
+    TheSettlements,
+    base_url,
+    problems,
+    reply,
+    send,
+    unprocessable,
+)
+from local.gateway.schemas import (
+    NAME_LENGTH_MAX,
+    Completion,
+    NewAccount,
+    NewCapture,
+    NewCard,
+    NewCharge,
+    NewMethod,
+    NewRefund,
+)
 
 router = APIRouter(prefix="/v1")
+_CURSOR: Final = r"^[0-9]{1,18}-(sale|refund)-[0-9]{1,18}$"
 
 
 @router.post("/tokens")
@@ -53,15 +74,46 @@ async def capture(bank: TheBank, request: Request, name: str, asked: NewCapture 
 
 
 @router.post("/charges/{name:path}/void")
-async def void(bank: TheBank, request: Request, name: str) -> Response:
+async def void(bank: TheBank, returns: TheReturns, request: Request, name: str) -> Response:
     bank.check_up("void", reference=name)
-    return await send(bank.void(name, base_url(request)))
+    return await send(returns.void(name, base_url(request)))
 
 
 @router.post("/charges/{name:path}/cancel")
 async def cancel(bank: TheBank, request: Request, name: str) -> Response:
     bank.check_up("cancel", reference=name)
     return await send(bank.cancel(name, base_url(request)))
+
+
+@router.post("/refunds")
+async def refund(
+    bank: TheBank,
+    returns: TheReturns,
+    asked: NewRefund,
+    idempotency_key: Annotated[str, Header(min_length=1, max_length=NAME_LENGTH_MAX)],
+) -> Response:
+    bank.check_up("refund", reference=asked.reference)
+    return await send(returns.refund(idempotency_key, asked))
+
+
+@router.get("/refunds")
+async def find_refund(
+    bank: TheBank, returns: TheReturns, reference: Annotated[str, Query(min_length=1, max_length=NAME_LENGTH_MAX)]
+) -> Response:
+    bank.check_up("find_refund", reference=reference)
+    return await send(returns.find(reference))
+
+
+@router.get("/settlements")
+async def settlements(
+    bank: TheBank,
+    settled: TheSettlements,
+    after: Annotated[int, Query(ge=0, le=FAR_FUTURE_MS)] = 0,
+    limit: Annotated[int, Query(ge=1, le=PAGE_SIZE_MAX)] = PAGE_SIZE_MAX,
+) -> Response:
+    bank.check_up("settlements")
+    lines, cursor, more = settled.page(after, limit)
+    return reply(200, {"lines": lines, "cursor": str(cursor), "more": more})
 
 
 @router.post("/actions/{action_id}/complete")
@@ -71,24 +123,18 @@ async def complete(bank: TheBank, request: Request, action_id: str, completion: 
 
 
 @router.get("/report")
-async def report(
+async def transactions(
     bank: TheBank,
-    request: Request,
     since: Annotated[datetime | None, Query(alias="from")] = None,
     until: Annotated[datetime | None, Query(alias="to")] = None,
-    after: Annotated[int, Query(ge=0)] = 0,
+    after: Annotated[str, Query(pattern=_CURSOR)] = "0-sale-0",
     limit: Annotated[int, Query(ge=1, le=PAGE_SIZE_MAX)] = PAGE_SIZE_MAX,
 ) -> Response:
     bank.check_up("report")
     start, end = _ms(since, "from", 0), _ms(until, "to", FAR_FUTURE_MS)
-    page = bank.books.report(start, end, after, limit)
-    rows = [
-        render(row, base_url(request)) | {"token": row.token, "capture_reference": row.capture_reference}
-        for _, row in page
-    ]
-    next_after = page[-1][0] if len(page) == limit else None
-    totals = bank.books.totals(start, end)
-    return reply(200, {"transactions": rows, "totals": totals, "next_after": next_after})
+    moment, kind, seq = after.split("-")
+    rows, last = report.page(bank.books.connection, start, end, (int(moment), kind, int(seq)), limit)
+    return reply(200, {"transactions": rows, "next_after": "-".join(map(str, last)) if last else None})
 
 
 def charge_route(bank: Bank) -> Callable[[Request], Awaitable[Response]]:
