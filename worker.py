@@ -21,11 +21,14 @@ from temporalio.worker import PollerBehaviorAutoscaling, Worker, WorkerDeploymen
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.courier import Messages, TemporalCourier
+from activities.credits import Credits
 from activities.disputes import Disputes
 from activities.imports import Imports
 from activities.payments import Payments
 from activities.records import Records
+from activities.refunds import Refunds
 from activities.runs import Runs
+from activities.vouchers import Vouchers
 from models.session import Database, revision_of, revision_of_code
 from providers.gateways.base import Gateway
 from providers.gateways.registry import open_gateway
@@ -36,6 +39,7 @@ from workflows.commands import Commands
 from workflows.converter import data_converter
 from workflows.dispute import GatewayEventWorkflow
 from workflows.import_file import ImportWorkflow
+from workflows.refund import RefundWorkflow
 from workflows.schedules import Schedules
 from workflows.subscription import SubscriptionWorkflow
 
@@ -83,22 +87,33 @@ def build(settings: Settings, client: Client, database: Database, gateway: Gatew
     gateways = {gateway.name: gateway}
     payments = Payments(database, partial(_named, gateways), courier)
     records = Records(database, courier)
+    refunds = Refunds(database, partial(_named, gateways), courier)
     commands = Commands(client, queue)
     runs = Runs(database, commands)
     imports = Imports(database, gateways, commands)
+    transfers, vouchers = Credits(database, commands), Vouchers(database)
     messages = Messages(database, notifier, settings.smtp_from)
     disputes = Disputes(database, commands)
     return Worker(
         client,
         task_queue=queue,
-        workflows=[SubscriptionWorkflow, BillingRunWorkflow, ImportWorkflow, GatewayEventWorkflow],
+        workflows=[SubscriptionWorkflow, BillingRunWorkflow, ImportWorkflow, RefundWorkflow, GatewayEventWorkflow],
         activities=[
             payments.charge,
             payments.ask_gateway,
             records.record,
+            refunds.open_refund,
+            refunds.give_back,
+            refunds.ask_return,
+            refunds.record_refund,
             runs.bill_page,
             runs.end_run,
             imports.import_page,
+            transfers.take_credit,
+            transfers.hand_over_credit,
+            vouchers.issue_voucher,
+            vouchers.adjust_voucher,
+            vouchers.expire_vouchers,
             messages.send_messages,
             disputes.take,
             disputes.follow,

@@ -6,55 +6,35 @@ Everything here may be repeated: ids come from the caller's identity, and a repe
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 
-from temporalio.client import (
-    Client,
-    WorkflowHandle,
-    WorkflowQueryFailedError,
-    WorkflowUpdateFailedError,
-    WorkflowUpdateRPCTimeoutOrCancelledError,
-)
+from temporalio.client import Client, WorkflowHandle
 from temporalio.common import WorkflowIDReusePolicy
-from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError
 
 from activities.disputes import GatewayEventRequest
 from activities.imports import ImportRequest
 from activities.runs import BillingSegment, RunRequest
-from domain.errors import Broken, DunlinError, InvalidInput, NotFound, Refused, Unavailable
+from domain.errors import InvalidInput, Refused, Unavailable
 from domain.lifecycle import begin
 from domain.messages import Envelope, Start
 from domain.plan import CATCH_UP_AFTER
 from domain.state import State
+from workflows.answers import answered, away
 from workflows.billing_run import BillingRunWorkflow
+from workflows.credit_commands import CreditCommands
 from workflows.dispute import GatewayEventWorkflow
 from workflows.import_file import ImportWorkflow
 from workflows.inputs import SubscriptionInput
+from workflows.refund_commands import RefundCommands
 from workflows.schedules import ScheduleInfo, Schedules
 from workflows.subscription import SubscriptionWorkflow, search_attributes
 from workflows.time_travel import TimeTravel
 
-T = TypeVar("T")
-
-ANSWER_TIMEOUT_S = 40
 ADVANCE_TIMEOUT_S = 600
 ADVANCE_MAX = timedelta(days=366 * 20)
-# Between two runs a workflow is for a moment neither here nor there.
-RETRIES_MAX = 40
-RETRY_AFTER_S = 0.05
-
-_BETWEEN_RUNS = frozenset({RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.ABORTED})
-_AWAY = frozenset(
-    {
-        RPCStatusCode.UNAVAILABLE,
-        RPCStatusCode.DEADLINE_EXCEEDED,
-        RPCStatusCode.CANCELLED,
-        RPCStatusCode.RESOURCE_EXHAUSTED,
-    }
-)
 
 
 def workflow_id(subscription_id: str) -> str:
@@ -71,6 +51,8 @@ class Commands:
         self._travel = TimeTravel(client)
         self._advancing: set[str] = set()
         self._schedules = Schedules(client, task_queue)
+        self.refunds = RefundCommands(client, task_queue, self._travel)
+        self.credits = CreditCommands(client, task_queue, _away)
 
     async def start(self, start: Start, *, wait: bool = True) -> State | None:
         """Begin a subscription, once for each id. With `wait` the answer is its state in the books.
@@ -94,7 +76,7 @@ class Commands:
         except WorkflowAlreadyStartedError:
             pass  # the same start, repeated
         except RPCError as error:
-            raise _away(error) from error
+            raise away(error) from error
         return await self.settled(start.id) if wait else None
 
     async def send(self, subscription_id: str, envelope: Envelope) -> State:
@@ -111,12 +93,12 @@ class Commands:
     async def state(self, subscription_id: str) -> State:
         """The live state, asked of the workflow itself."""
         handle = self._handle(subscription_id)
-        return await _answered(lambda: handle.query(SubscriptionWorkflow.state), ANSWER_TIMEOUT_S)
+        return await answered(lambda: handle.query(SubscriptionWorkflow.state))
 
     async def virtual_now(self, subscription_id: str) -> datetime:
         """The subscription's own time: the wall clock, or ahead of it in test mode."""
         handle = self._handle(subscription_id)
-        return await _answered(lambda: self._travel.now(handle), ANSWER_TIMEOUT_S)
+        return await answered(lambda: self._travel.now(handle))
 
     async def advance(self, subscription_id: str, by: timedelta) -> State:
         """Move a test-mode subscription through time; answers when it has arrived and all is in the books."""
@@ -170,16 +152,16 @@ class Commands:
 
     async def schedules(self) -> list[ScheduleInfo]:
         """Our Temporal Schedules, with their last and next times."""
-        return await _answered(self._schedules.all, ANSWER_TIMEOUT_S)
+        return await answered(self._schedules.all)
 
     async def trigger_schedule(self, schedule_id: str) -> None:
-        await _answered(lambda: self._schedules.trigger(schedule_id), ANSWER_TIMEOUT_S)
+        await answered(lambda: self._schedules.trigger(schedule_id))
 
     async def pause_schedule(self, schedule_id: str, note: str) -> None:
-        await _answered(lambda: self._schedules.pause(schedule_id, note), ANSWER_TIMEOUT_S)
+        await answered(lambda: self._schedules.pause(schedule_id, note))
 
     async def resume_schedule(self, schedule_id: str, note: str) -> None:
-        await _answered(lambda: self._schedules.resume(schedule_id, note), ANSWER_TIMEOUT_S)
+        await answered(lambda: self._schedules.resume(schedule_id, note))
 
     async def alive(self) -> bool:
         """Whether Temporal answers."""
@@ -188,7 +170,7 @@ class Commands:
     async def _update(self, subscription_id: str, update: Any, args: list[Any], identity: str | None) -> State:
         # The SDK's overloads cannot be told apart by a strict checker; both of our updates answer with the state.
         execute: Any = self._handle(subscription_id).execute_update  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-        return await _answered(lambda: execute(update, args=args, id=identity), ANSWER_TIMEOUT_S)
+        return await answered(lambda: execute(update, args=args, id=identity))
 
     async def _start_once(
         self,
@@ -212,51 +194,7 @@ class Commands:
         except WorkflowAlreadyStartedError:
             return
         except RPCError as error:
-            raise _away(error) from error
+            raise away(error) from error
 
     def _handle(self, subscription_id: str) -> WorkflowHandle[SubscriptionWorkflow, None]:
         return self._client.get_workflow_handle_for(SubscriptionWorkflow.run, workflow_id(subscription_id))
-
-
-async def _answered(call: Callable[[], Awaitable[T]], timeout_s: float) -> T:
-    """The call's answer, with Temporal's errors turned into ours; patient while a workflow changes runs."""
-    try:
-        async with asyncio.timeout(timeout_s):
-            for _ in range(RETRIES_MAX - 1):
-                try:
-                    return await call()
-                except RPCError as error:
-                    if error.status not in _BETWEEN_RUNS:
-                        raise
-                    await asyncio.sleep(RETRY_AFTER_S)
-            return await call()
-    except WorkflowUpdateFailedError as error:
-        raise _refused(error) from error
-    except RPCError as error:
-        if error.status is RPCStatusCode.NOT_FOUND:
-            raise NotFound("there is no such subscription, or it was closed for good") from error
-        raise _away(error) from error
-    except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError) as error:
-        raise Unavailable("no answer in time; the command may yet take effect: repeat it with the same key") from error
-    except WorkflowQueryFailedError as error:
-        raise Unavailable("the subscription could not be asked; try again") from error
-
-
-def _refused(error: WorkflowUpdateFailedError) -> DunlinError:
-    """The refusal that the workflow raised, as it was (see `workflows.subscription`)."""
-    cause = error.cause
-    if not isinstance(cause, ApplicationError) or not cause.details:
-        return Broken(f"the command failed: {cause}")
-    said: dict[str, Any] = cause.details[0]
-    code, message = str(said["code"]), str(said["message"])
-    if "allowed" in said:
-        return Refused(code, message, allowed=tuple(said["allowed"]))
-    if "field" in said:
-        return InvalidInput(str(said["field"]), message, code=code)
-    return Broken(message)
-
-
-def _away(error: RPCError) -> DunlinError:
-    if error.status in _AWAY:
-        return Unavailable(f"Temporal does not answer: {error.message}")
-    return Broken(f"Temporal refused: {error.message}")

@@ -36,3 +36,9 @@ TRAVEL_EVENTS_MAX: Final = 20_000
 EVENT_TIMEOUT: Final = timedelta(seconds=30)
 CONSEQUENCE_TIMEOUT: Final = timedelta(minutes=2)
 EVENT_RETRY: Final = RetryPolicy(initial_interval=timedelta(milliseconds=500), maximum_interval=timedelta(minutes=1))
+
+# A transfer of credit has money in transit: it is tried until it has arrived or is back where it came from.
+TRANSFER_RETRY: Final = RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(minutes=1))
+# One short transaction that a caller waits for; what cannot be written for so long is a fault of ours.
+BOOKS_RETRY: Final = RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=5))
+BOOKS_GIVEN_UP_AFTER: Final = timedelta(minutes=5)
