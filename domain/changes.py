@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 
 from domain.calendar import Period, anchor_from, boundary, whole_second
 from domain.errors import Broken, InvalidInput, Refused
-from domain.invoicing import cycle_line, last_billed, open_invoice, price_of, still_running
+from domain.invoicing import cycle_line, last_billed, open_invoice, price_of, still_running, waiting_lines
 from domain.messages import ChangeDate, ChangeTerms, When
 from domain.money import Money
 from domain.plan import change_calendar, due_at, enter_period
-from domain.proration import length, prorate_change, prorate_stub
+from domain.proration import prorate_change, prorate_stub
 from domain.state import Billed, Change, InvoiceReason, Line, LineKind, State, Status
 from domain.terms import Terms
 
@@ -142,7 +142,7 @@ def change_date(state: State, command: ChangeDate, actor: str, reason: str, now:
         now, "date_changed", actor=actor, reason=reason, old_due=old_due.isoformat(), new_due=new_due.isoformat(),
         prorate=command.prorate,
     )  # fmt: skip
-    state = replace(state, pending_lines=_cut(state, new_due))
+    state = replace(state, pending_lines=waiting_lines(state, new_due))
     if command.prorate and new_due > old_due:
         added = _added(state, Period(old_due, new_due))
         state = replace(state, pending_lines=(*state.pending_lines, added))
@@ -150,22 +150,6 @@ def change_date(state: State, command: ChangeDate, actor: str, reason: str, now:
         state = _shorten(state, current, new_due, prorate=command.prorate)
     anchor = anchor_from(new_due, state.zone, state.terms.month_end)
     return replace(state, anchor=anchor, index=0, stub=None)
-
-
-def _cut(state: State, new_due: datetime) -> tuple[Line, ...]:
-    """The waiting lines without charges for days that are no longer added."""
-    kept: list[Line] = []
-    for line in state.pending_lines:
-        span = line.period
-        if line.amount < 0 or span is None or span.end <= new_due:
-            kept.append(line)
-        elif span.start < new_due:
-            rest = Period(span.start, new_due)
-            basis = state.terms.basis
-            days, whole = length(rest, state.zone, basis), length(span, state.zone, basis)
-            part = Money(line.unit_amount, state.currency).fraction(days, max(whole, 1))
-            kept.append(replace(line, unit_amount=part.minor, period=rest))
-    return tuple(kept)
 
 
 def _added(state: State, added: Period) -> Line:

@@ -11,7 +11,7 @@ from domain.declines import DeclineKind
 from domain.dunning import is_exhausted, round_failed
 from domain.errors import Broken
 from domain.facts import ActionRequired, Charged, Declined, NeverArrived, NoMethod, Outcome, Parked, Unknown
-from domain.invoicing import grant
+from domain.invoicing import grant, waiting_lines
 from domain.plan import missed_before, pass_over
 from domain.state import Access, Collecting, InvoiceReason, Phase, State, Status
 from domain.steps import AskGateway, Charge
@@ -221,11 +221,19 @@ def _round_over(state: State, collecting: Collecting, policy: DunningTerms, now:
 def end(state: State, now: datetime, *, actor: str, reason: str) -> State:
     """The subscription is over: access stops, what is open is written off, nothing will be billed.
 
-    What the next invoice would have given back goes on account, as there is no next invoice.
+    There is no next invoice: what it would have given back goes on account, less what it would have charged for
+    added time that has passed. What it would have charged beyond that is waived, and said so.
     """
     state = write_off(state, now, reason)
-    owed = -sum(line.amount for line in state.pending_lines)
-    state = grant(state, now, max(owed, 0), source="unused", actor=actor, reason=reason)
+    waiting = sum(line.amount for line in state.pending_lines if line.amount > 0)
+    owed = -sum(line.amount for line in state.pending_lines if line.amount < 0)
+    passed = sum(line.amount for line in waiting_lines(state, now) if line.amount > 0)
+    set_off = min(passed, owed)
+    state = grant(state, now, owed - set_off, source="unused", actor=actor, reason=reason)
+    if waiting > set_off:
+        state = state.note(
+            now, "added_time_waived", actor=actor, reason=reason, amount=waiting - set_off, currency=state.currency
+        )
     state = state.note(now, "canceled", actor=actor, reason=reason)
     return replace(
         state,

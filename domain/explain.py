@@ -50,6 +50,7 @@ SENTENCES = MappingProxyType(
         "change_planned": "New terms planned for cycle {cycle}: {price_id}.",
         "terms_changed": "New terms: {price_id}.",
         "date_changed": "Next billing date moved from {old_due} to {new_due}.",
+        "added_time_waived": "Waived: {amount} for added days, as no invoice follows the end.",
         "force_asked": "Cycle {cycle} billed by force.",
         "pause_asked": "Pause asked for ({when}).",
         "pause_undone": "Planned pause taken back.",

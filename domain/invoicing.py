@@ -9,7 +9,7 @@ from domain.calendar import Period
 from domain.errors import Broken
 from domain.money import Money
 from domain.plan import next_period
-from domain.proration import prorate_cancel, prorate_stub
+from domain.proration import length, prorate_cancel, prorate_stub
 from domain.state import (
     SYSTEM,
     Billed,
@@ -68,6 +68,22 @@ def credit_unused(state: State, now: datetime, *, actor: str, reason: str) -> St
     credit = sum(_unused(state, billed, now) for billed in (running, last) if billed is not None)
     state = replace(state, paid_for_period=0, running=None)
     return grant(state, now, credit, source="unused", actor=actor, reason=reason)
+
+
+def waiting_lines(state: State, until: datetime) -> tuple[Line, ...]:
+    """The lines that wait for the next invoice, without charges for added time from `until` on."""
+    kept: list[Line] = []
+    for line in state.pending_lines:
+        span = line.period
+        if line.amount < 0 or span is None or span.end <= until:
+            kept.append(line)
+        elif span.start < until:
+            rest = Period(span.start, until)
+            basis = state.terms.basis
+            days, whole = length(rest, state.zone, basis), length(span, state.zone, basis)
+            part = Money(line.unit_amount, state.currency).fraction(days, max(whole, 1))
+            kept.append(replace(line, unit_amount=part.minor, period=rest))
+    return tuple(kept)
 
 
 def _unused(state: State, billed: Billed, now: datetime) -> int:

@@ -529,3 +529,43 @@ def test_a_hold_does_not_stop_a_date_from_moving() -> None:
     story.until("2026-05-20 00:00").does(ReleaseHold())
     assert story.told("invoice_issued")[-1] == "2026-05-20 00:00 invoice_issued cycle 2: 1000, due 1000"
     assert story.due == "2026-06-10 10:00"
+
+
+# --- added days that no invoice will charge
+
+
+@pytest.mark.parametrize(
+    ("end", "on"),
+    [
+        (Cancel(), "2026-05-10 10:00"),
+        (Cancel(When.NOW), "2026-04-20 12:00"),
+        (Cancel(When.NOW), "2026-05-05 12:00"),
+    ],
+)
+def test_a_charge_for_added_days_that_waits_is_waived_aloud_at_the_end(end: Cancel, on: str) -> None:
+    story = april().does(ChangeDate(at("2026-05-10 10:00"), prorate=True)).until("2026-04-20 12:00")
+    if end.when is When.NOW:
+        story.until(on)
+    story.does(end, reason="moved").until("2026-06-01 00:00")
+    assert story.told("added_time_waived", "canceled") == [f"{on} added_time_waived", f"{on} canceled"]
+    assert story.last("added_time_waived") == {"amount": 300, "currency": "EUR"}
+    assert story.entries("added_time_waived")[0].reason == "moved"
+    assert (len(story.invoices), story.state.credit) == (1, 0)
+
+
+def test_added_days_that_passed_are_set_off_against_what_waits_to_be_given_back() -> None:
+    """The 21st gives 3.33 back; the 11th of May charges 6.67 for twenty days, of which four have passed on the 25th."""
+    story = april().does(ChangeDate(at("2026-04-21 10:00"), prorate=True))
+    story.does(ChangeDate(at("2026-05-11 10:00"), prorate=True)).until("2026-04-25 12:00").does(Cancel(When.NOW))
+    assert (story.last("credit_granted")["amount"], story.last("added_time_waived")["amount"]) == (200, 534)
+
+
+def test_added_days_still_to_come_take_nothing_from_what_waits_to_be_given_back() -> None:
+    story = april().does(ChangeDate(at("2026-04-21 10:00"), prorate=True))
+    story.does(ChangeDate(at("2026-05-11 10:00"), prorate=True)).until("2026-04-20 12:00").does(Cancel(When.NOW))
+    assert (story.last("credit_granted")["amount"], story.last("added_time_waived")["amount"]) == (333, 667)
+
+
+def test_nothing_is_waived_where_nothing_waits() -> None:
+    story = april().does(ChangeDate(at("2026-04-21 10:00"), prorate=True)).does(Cancel(When.NOW))
+    assert (story.last("credit_granted")["amount"], story.told("added_time_waived")) == (333, [])
