@@ -84,6 +84,16 @@ What follows: {end_action}. A new payment method puts it right.""",
             "as you wished, {product} ends on {ends_at}. Until then nothing changes.",
         ),
         "canceled": ("{product} has ended", "your subscription {product} has ended."),
+        "refund_sent": (
+            "Your refund: {amount} for {product}",
+            """we have refunded {amount} for {product} to your {method}.
+Banks usually show it on the account within 5 to 10 business days.""",
+        ),
+        "void_sent": (
+            "Your payment of {amount} for {product} was taken back",
+            """we have taken back our charge of {amount} for {product} to your {method} before it was settled.
+The reserved amount usually disappears from the account within a few business days.""",
+        ),
         "paused": ("{product} is paused", "your subscription {product} is paused."),
         "resumed": ("{product} goes on", "your subscription {product} goes on from today."),
     }

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
+from domain.errors import DunlinError, NotFound, Refused
 from domain.facts import Recorded
+from domain.refund_state import RefundState
 from domain.steps import End, Record, Wait
 
 
@@ -40,6 +42,32 @@ class OpenRefund:
     amount: int | None = None
     payment_method_id: str | None = None
     test_mode: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedOpening:
+    """Why a refund was not opened: the parts of a `Refused`, or of a `NotFound` where there is no such charge."""
+
+    code: str
+    message: str
+    allowed: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, error: Refused | NotFound) -> RefusedOpening:
+        return cls(error.code, error.message, error.allowed if isinstance(error, Refused) else ())
+
+    def as_error(self) -> DunlinError:
+        if self.code == NotFound.code:
+            return NotFound(self.message)
+        return Refused(self.code, self.message, allowed=self.allowed)
+
+
+@dataclass(frozen=True, slots=True)
+class RefundResult:
+    """What came of the wish: the refund, or why there is none. One of the two is set."""
+
+    state: RefundState | None = None
+    refusal: RefusedOpening | None = None
 
 
 # ---------------------------------------------------------------- commands

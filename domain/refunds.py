@@ -66,7 +66,7 @@ def next_step(state: RefundState, now: datetime) -> RefundStep:
     return Record() if state.journal else Wait(at, why)
 
 
-def _due(state: RefundState) -> tuple[datetime, RefundStep, str] | None:
+def _due(state: RefundState) -> tuple[datetime, RefundStep, str] | None:  # noqa: PLR0911 - one return per phase
     """The next thing to do, when, and why; None once it is over."""
     match state.phase:
         case RefundPhase.TRY:

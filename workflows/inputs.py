@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from domain.messages import Start
+from domain.refund_messages import OpenRefund
+from domain.refund_state import RefundState
 from domain.state import State
 
 
@@ -14,3 +16,11 @@ class SubscriptionInput:
 
     start: Start | None = None
     state: State | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RefundInput:
+    """A wish to give money back (`wanted`), or the refund that the run before left (`state`)."""
+
+    wanted: OpenRefund | None = None
+    state: RefundState | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Any, NoReturn, assert_never
+from typing import Any, assert_never
 
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey, SearchAttributePair, SearchAttributeUpdate, TypedSearchAttributes
@@ -19,7 +19,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.payments import Payments, StepRequest
     from activities.records import Records
     from domain.commands import handle
-    from domain.errors import DunlinError, InvalidInput, Refused
+    from domain.errors import DunlinError
     from domain.explain import attention
     from domain.facts import Fact, Recorded
     from domain.lifecycle import apply, begin, next_step
@@ -37,6 +37,7 @@ with workflow.unsafe.imports_passed_through():
         TRAVEL_EVENTS_MAX,
         TROUBLE_RETRY_AFTER,
     )
+    from workflows.refusals import refuse
 
 STATUS = SearchAttributeKey.for_keyword("DunlinStatus")
 CUSTOMER = SearchAttributeKey.for_keyword("DunlinCustomer")
@@ -257,14 +258,4 @@ def _decided(state: State, envelope: Envelope, now: datetime) -> State:
     try:
         return handle(state, envelope, now)
     except DunlinError as error:
-        _refuse(error)
-
-
-def _refuse(error: DunlinError) -> NoReturn:
-    """A refusal ends the update, not the workflow; its parts travel as details (see `workflows.commands`)."""
-    details: dict[str, Any] = {"code": error.code, "message": error.message}
-    if isinstance(error, Refused):
-        details["allowed"] = list(error.allowed)
-    if isinstance(error, InvalidInput):
-        details["field"] = error.field
-    raise ApplicationError(error.message, details, type=type(error).__name__, non_retryable=True) from None
+        refuse(error)

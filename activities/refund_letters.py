@@ -1,0 +1,92 @@
+"""Who is told of a refund, and in which words: the customer when money went back, staff when it did not."""
+
+from __future__ import annotations
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from activities.letters import Reader, write
+from activities.outbox import NewMessage, put
+from domain.errors import Broken
+from domain.ids import derive
+from domain.money import Money
+from domain.refund_state import RefundKind, RefundState
+from domain.state import Entry
+from models.queries_business import refund_rules
+
+STAFF_TEMPLATE = "refund_exhausted"
+_SENT = {RefundKind.REFUND: "refund_sent", RefundKind.VOID: "void_sent"}
+
+
+async def tell_customer(connection: AsyncConnection, state: RefundState, entry: Entry) -> None:
+    """The money is on its way: how much, for what, to which method, and when to expect it."""
+    row = (
+        await connection.execute(_TO, {"attempt": state.attempt_id, "method": state.payment_method_id})
+    ).one_or_none()
+    if row is None:
+        raise Broken(f"the customer of refund {state.id} is missing")
+    if not row.email:
+        return
+    name = " ".join(part for part in (row.first_name, row.last_name) if part) or row.company
+    letter = write(
+        entry,
+        _SENT[state.kind],
+        Reader(name=name, email=row.email, language=row.language, zone=row.time_zone),
+        product=row.product,
+        subscription=state.subscription_id,
+        method=f"{row.brand} ending in {row.last4}".strip() if row.last4 else "",
+    )
+    await put(
+        connection,
+        NewMessage(
+            id=derive("msg", state.id, str(entry.seq)),
+            customer_id=state.customer_id,
+            template=letter.template,
+            recipient=row.email,
+            subject=letter.subject,
+            body=letter.body,
+            at=entry.at,
+            subscription_id=state.subscription_id,
+            refund_id=state.id,
+        ),
+    )
+
+
+async def tell_staff(connection: AsyncConnection, state: RefundState, entry: Entry) -> None:
+    """It left the queue without success: each address of the merchant's rules gets a message of its own."""
+    amount, code = Money(state.amount, state.currency), entry.data["code"]
+    for address in (await refund_rules(connection)).notify:
+        await put(
+            connection,
+            NewMessage(
+                id=derive("msg", state.id, str(entry.seq), address),
+                customer_id=state.customer_id,
+                template=STAFF_TEMPLATE,
+                recipient=address,
+                subject=f"Refund of {amount} did not succeed: {code}",
+                body=(
+                    f"The {state.kind.value} of {amount} for customer {state.customer_id} left the queue after"
+                    f" {state.retries} daily retries: {code}.\n\nRefund {state.id}, charge {state.sale}, asked for by"
+                    f" {state.actor}: {state.reason or 'no reason given'}.\n\nThe money has not gone back, and nothing"
+                    " will be tried by itself. A task is open for it.\n"
+                ),
+                at=entry.at,
+                subscription_id=state.subscription_id,
+                refund_id=state.id,
+                audience="staff",
+            ),
+        )
+
+
+_TO = text(
+    """
+SELECT c.email, c.first_name, c.last_name, c.company, c.language, c.time_zone, p.name AS product,
+    coalesce(m.brand, '') AS brand, coalesce(m.last4, '') AS last4
+FROM attempts AS a
+JOIN customers AS c ON c.id = a.customer_id
+JOIN subscriptions AS s ON s.id = a.subscription_id
+JOIN products AS p ON p.id = s.product_id
+LEFT JOIN payment_methods AS m ON m.id = coalesce(:method, a.payment_method_id)
+WHERE a.id = :attempt
+"""
+)
