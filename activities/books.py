@@ -127,7 +127,11 @@ SELECT c.email, c.first_name, c.last_name, c.company, c.language, c.time_zone, c
         SELECT json_agg(json_build_object(
             'id', m.id, 'gateway', m.gateway, 'token', m.token, 'brand', m.brand, 'last4', m.last4
         ) ORDER BY m.position, m.created_at, m.id)
-        FROM payment_methods AS m WHERE m.customer_id = c.id AND m.removed_at IS NULL
+        FROM payment_methods AS m
+        WHERE m.customer_id = c.id AND m.removed_at IS NULL AND NOT EXISTS (
+            SELECT 1 FROM blacklist_entries AS b
+            WHERE b.kind = 'fingerprint' AND b.value = m.fingerprint AND b.removed_at IS NULL
+        )
     ), '[]'::json)::text AS methods
 FROM customers AS c WHERE c.id = :customer
 """
@@ -150,7 +154,10 @@ class Method:
 
 @dataclass(frozen=True, slots=True)
 class Payer:
-    """The customer as billing needs it: whom to write to, and what to charge, in order of use."""
+    """The customer as billing needs it: whom to write to, and what to charge, in order of use.
+
+    A card on the blacklist is not among the methods: nothing is charged to it, as if it had been removed.
+    """
 
     reader: Reader
     dunning_policy_id: str | None

@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal
 from fastapi import Path, Query
 from pydantic import Field
 
+from api.blacklist import refuse_blacklisted_command
 from api.charges import ChargeView
 from api.context import CallerDep, OnceDep, ServicesDep
 from api.fields import Identifier, Instant, View
@@ -102,6 +103,8 @@ async def pay_invoice(
     if row.status != "open":
         raise Refused("not_open", f"This invoice is {row.status}.")
     command = CollectNow(asked.payment_method_id, PAY_TRIGGER)
+    async with services.database.session() as session:
+        await refuse_blacklisted_command(session, row.subscription_id, command)
     envelope = Envelope(once.id("cmd"), command, asked.actor or caller.name, asked.reason, asked.expected_cycle)
     await services.commands.send(row.subscription_id, envelope)
     return await _detail(services, invoice_id)

@@ -8,6 +8,7 @@ from typing import Annotated, Final
 from fastapi import Path, Response
 from pydantic import ConfigDict, Field
 
+from api.blacklist import refuse_blacklisted
 from api.context import CallerDep, OnceDep, ServicesDep
 from api.customers import CustomerId
 from api.fields import Body, Code, Identifier, Instant, Token, View
@@ -70,7 +71,8 @@ async def create_method(
     if details is None:
         raise InvalidInput("token", f"the gateway {gateway.name} knows no such token", code="unknown_token")
     async with services.database.session() as session:
-        found(await customer(session, customer_id, lock=True), "customer")
+        payer = found(await customer(session, customer_id, lock=True), "customer")
+        await refuse_blacklisted(session, payer, fingerprint=details.fingerprint)
         before = [each for each in await methods(session, customer_id) if each.id != once.id("pm")]
         if len(before) >= METHODS_MAX:
             raise Refused("too_many", f"A customer has at most {METHODS_MAX} payment methods.")

@@ -25,8 +25,8 @@ _bearer = HTTPBearer(
 _Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
-class Route(APIRoute):
-    """A route of the API. Every error leaves it as a problem document."""
+class Edge(APIRoute):
+    """A route that anybody may call. Every error leaves it as a problem document."""
 
     body_bytes_max: ClassVar[int] = MIB
 
@@ -42,25 +42,9 @@ class Route(APIRoute):
         return handle
 
     async def _handle(self, request: Request, own: _Handler) -> Response:
-        database = request.app.state.services.database
-        caller = await authenticate(database, request.headers.get("authorization"))
-        request.state.caller = caller
-        if self.methods != READING:
-            require(caller, self.name)
         self._refuse_unknown_query(request)
-        request, body = await self._read(request)
-        if request.method != "POST":
-            return await own(request)
-        asked = idempotency.asked(request, caller, body)
-        request.state.once = asked.once
-        if (before := await idempotency.claim(database, asked)) is not None:
-            return before
-        try:
-            response = await own(request)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the key must be freed or the answer kept
-            response = errors.answer(error)
-        await idempotency.settle(database, asked, response)
-        return response
+        request, _ = await self._read(request)
+        return await own(request)
 
     def _refuse_unknown_query(self, request: Request) -> None:
         """A route's query is one model that forbids what it does not know, or there is none."""
@@ -84,6 +68,31 @@ class Route(APIRoute):
 
         request = Request(request.scope, counted)
         return request, await request.body()
+
+
+class Route(Edge):
+    """A route for callers with a key, whose role may; a POST works once for each idempotency key."""
+
+    async def _handle(self, request: Request, own: _Handler) -> Response:
+        database = request.app.state.services.database
+        caller = await authenticate(database, request.headers.get("authorization"))
+        request.state.caller = caller
+        if self.methods != READING:
+            require(caller, self.name)
+        self._refuse_unknown_query(request)
+        request, body = await self._read(request)
+        if request.method != "POST":
+            return await own(request)
+        asked = idempotency.asked(request, caller, body)
+        request.state.once = asked.once
+        if (before := await idempotency.claim(database, asked)) is not None:
+            return before
+        try:
+            response = await own(request)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the key must be freed or the answer kept
+            response = errors.answer(error)
+        await idempotency.settle(database, asked, response)
+        return response
 
 
 class LargeRoute(Route):

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.blacklist import refuse_blacklisted_command
 from api.context import CallerDep, OnceDep, Services, ServicesDep
 from api.fields import Body, Currency, Identifier, Instant, Minor, Name, Quantity, Reason
 from api.routing import noun
@@ -343,6 +344,8 @@ async def preview(subscription_id: SubscriptionId, body: ChangeBody, services: S
 async def _send(
     services: Services, subscription_id: str, body: CommandBody, command: Command, command_id: str, caller: str
 ) -> SubscriptionDetail:
+    async with services.database.session() as session:
+        await refuse_blacklisted_command(session, subscription_id, command)
     envelope = Envelope(command_id, command, body.actor or caller, body.reason, body.expected_cycle)
     return await detail(services, subscription_id, await services.commands.send(subscription_id, envelope))
 

@@ -9,6 +9,7 @@ from fastapi import Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from api.blacklist import refuse_blacklisted
 from api.context import CallerDep, OnceDep, ServicesDep
 from api.fields import Body, ExternalId, Identifier, Instant, Quantity, View
 from api.fields import Query as QueryModel
@@ -140,9 +141,10 @@ async def create_subscription(
     # The same external id is the same subscription, also when two requests for it meet.
     subscription_id = derive("sub", "external", body.external_id) if body.external_id else once.id("sub")
     async with services.database.session() as session:
+        payer = known(await customer(session, body.customer_id), "customer_id", "customer")
         if await subscription(session, subscription_id) is None:  # else an earlier try has started it
             await _refuse_taken(session, body.external_id)
-        payer = known(await customer(session, body.customer_id), "customer_id", "customer")
+            await refuse_blacklisted(session, payer)
         terms = await _terms(session, body)
     start = _start(subscription_id, body, payer, terms, caller.name, once.id("cmd"))
     state = await services.commands.start(start)
@@ -206,7 +208,7 @@ async def advance(
     """Move a test-mode subscription's clock; the real workflow bills on the way. The answer comes on arrival."""
     state = await services.commands.state(subscription_id)
     now = await services.commands.virtual_now(subscription_id)
-    meant = _target(body, now, state.zone)
+    meant = target_of(body, now, state.zone)
     target = datetime.fromisoformat(await intend(services.database, once, meant.isoformat()))
     if target != meant and target <= now:  # an interrupted try of this request has arrived already
         return await detail(services, subscription_id)
@@ -264,7 +266,8 @@ def _start(
     )
 
 
-def _target(body: Advance, now: datetime, zone: str) -> datetime:
+def target_of(body: Advance, now: datetime, zone: str) -> datetime:
+    """Where an advance leads to. Raises `InvalidInput` unless exactly one of the three is given."""
     match (body.days, body.months, body.to):
         case (int(days), None, None):
             return days_later(now, days, zone)

@@ -31,6 +31,8 @@ _TABLE: Final[tuple[tuple[tuple[Role, ...], tuple[str, ...]], ...]] = (
     (_AGENTS, ("create_subscription", "advance", "change", "preview", "change_date", "skip", "pause", "resume")),
     (_AGENTS, ("cancel", "undo_cancel", "restart", "extend_trial", "restart_trial", "end_trial", "stop_trial")),
     (_AGENTS, ("charge", "force_bill", "collect", "pay_invoice")),
+    # From whom nothing is taken any more.
+    (_LEADS, ("blacklist_payer", "unlist_payer")),
     # Work for people.
     (_EVERYBODY, ("create_task", "change_task", "close_task")),
     # Whoever looks into trouble may stop billing meanwhile.

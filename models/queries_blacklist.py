@@ -22,43 +22,27 @@ async def entry(session: AsyncSession, entry_id: str, *, lock: bool = False) -> 
     return await session.get(BlacklistEntry, entry_id, with_for_update=lock)
 
 
-async def entry_of(session: AsyncSession, mark: Mark) -> BlacklistEntry | None:
-    """The entry in force for this mark."""
-    statement = select(BlacklistEntry).where(
-        _IN_FORCE, BlacklistEntry.kind == mark.kind.value, BlacklistEntry.value == mark.value
-    )
-    return (await session.scalars(statement)).one_or_none()
-
-
 async def entries(
     session: AsyncSession,
     *,
     kind: str | None,
-    value: str | None,
+    wanted: Iterable[Mark] | None,
     removed: bool,
     after: tuple[KeyPart, ...] | None,
     limit: int,
 ) -> Page[BlacklistEntry]:
-    """Newest first: those in force, or with `removed` those that were."""
+    """Newest first: those in force, or with `removed` those that were; of `wanted` marks only, unless None."""
     statement = select(BlacklistEntry).where(~_IN_FORCE if removed else _IN_FORCE)
     if kind is not None:
         statement = statement.where(BlacklistEntry.kind == kind)
-    if value is not None:
-        statement = statement.where(BlacklistEntry.value == value)
+    if wanted is not None:
+        statement = statement.where(_one_of(wanted))
     return await page(session, statement, BLACKLIST, after=after, limit=limit)
 
 
 async def listed_kinds(session: AsyncSession, wanted: Iterable[Mark]) -> tuple[MarkKind, ...]:
     """By which of these marks the blacklist knows somebody."""
-    pairs = [(mark.kind.value, mark.value) for mark in sorted(wanted)]
-    if not pairs:
-        return ()
-    statement = (
-        select(BlacklistEntry.kind)
-        .where(_IN_FORCE, tuple_(BlacklistEntry.kind, BlacklistEntry.value).in_(pairs))
-        .distinct()
-        .order_by(BlacklistEntry.kind)
-    )
+    statement = select(BlacklistEntry.kind).where(_IN_FORCE, _one_of(wanted)).distinct().order_by(BlacklistEntry.kind)
     return tuple(MarkKind(kind) for kind in await session.scalars(statement))
 
 
@@ -72,3 +56,8 @@ async def marks_of(session: AsyncSession, customer: Customer) -> frozenset[Mark]
     addresses = await session.scalars(select(Address).where(Address.customer_id == customer.id))
     places = [Place(row.line1, row.line2, row.postal_code, row.city, row.country) for row in addresses]
     return marks(email=customer.email, phone=customer.phone, fingerprints=fingerprints, places=places)
+
+
+def _one_of(wanted: Iterable[Mark]) -> ColumnElement[bool]:
+    pairs = [(mark.kind.value, mark.value) for mark in sorted(wanted)]
+    return tuple_(BlacklistEntry.kind, BlacklistEntry.value).in_(pairs)
