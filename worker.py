@@ -97,7 +97,15 @@ def build(settings: Settings, client: Client, database: Database, gateway: Gatew
     return Worker(
         client,
         task_queue=queue,
-        workflows=[SubscriptionWorkflow, BillingRunWorkflow, ImportWorkflow, RefundWorkflow, GatewayEventWorkflow],
+        workflows=[
+            SubscriptionWorkflow,
+            BillingRunWorkflow,
+            CreditWorkflow,
+            GatewayEventWorkflow,
+            ImportWorkflow,
+            RefundWorkflow,
+            VoucherExpiryWorkflow,
+        ],
         activities=[
             payments.charge,
             payments.ask_gateway,

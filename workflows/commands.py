@@ -52,7 +52,7 @@ class Commands:
         self._advancing: set[str] = set()
         self._schedules = Schedules(client, task_queue)
         self.refunds = RefundCommands(client, task_queue, self._travel)
-        self.credits = CreditCommands(client, task_queue, away)
+        self.credits = CreditCommands(client, task_queue)
 
     async def start(self, start: Start, *, wait: bool = True) -> State | None:
         """Begin a subscription, once for each id. With `wait` the answer is its state in the books.

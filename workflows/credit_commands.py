@@ -5,34 +5,30 @@ Everything here may be repeated under the same id: a repetition finds what was d
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from temporalio.client import ActivityFailureError, Client, WorkflowFailureError
 from temporalio.common import ActivityIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
-from temporalio.service import RPCError
 
 from activities.vouchers import AdjustVoucher, IssueVoucher, Moved
 from domain.credits import Granted, Refusal, Transfer
-from domain.errors import Broken, Unavailable
+from domain.errors import Broken
+from workflows.answers import ANSWER_TIMEOUT_S, answered
 from workflows.credit import CreditWorkflow
 from workflows.policies import BOOKS_GIVEN_UP_AFTER, BOOKS_RETRY, STEP_TIMEOUT
 
 T = TypeVar("T")
 
-ANSWER_TIMEOUT_S: Final = 40
-
 
 class CreditCommands:
-    """Issues, adjusts and redeems vouchers, and credits invoices. `away` turns Temporal's errors into ours."""
+    """Issues, adjusts and redeems vouchers, and credits invoices."""
 
-    def __init__(self, client: Client, task_queue: str, away: Callable[[RPCError], Exception]) -> None:
+    def __init__(self, client: Client, task_queue: str) -> None:
         self._client = client
         self._task_queue = task_queue
-        self._away = away
 
     async def issue(self, request: IssueVoucher) -> None:
         """Issue a voucher. Raises `InvalidInput` for an end in the past or a code that is taken."""
@@ -60,7 +56,7 @@ class CreditCommands:
                 handle = self._client.get_workflow_handle_for(CreditWorkflow.run, identity)
             return await handle.result()
 
-        _raise_refusal(await self._answered(run))
+        _raise_refusal(await _finished(run))
 
     async def _write(self, activity: str, request: Any, identity: str) -> None:
         async def run() -> Moved | Refusal:
@@ -78,18 +74,15 @@ class CreditCommands:
             )
             return await handle.result(rpc_timeout=timedelta(seconds=ANSWER_TIMEOUT_S))
 
-        _raise_refusal(await self._answered(run))
+        _raise_refusal(await _finished(run))
 
-    async def _answered(self, call: Callable[[], Awaitable[T]]) -> T:
-        try:
-            async with asyncio.timeout(ANSWER_TIMEOUT_S):
-                return await call()
-        except TimeoutError as error:
-            raise Unavailable("no answer in time; it may yet be done: repeat it with the same key") from error
-        except (ActivityFailureError, WorkflowFailureError) as error:
-            raise Broken(f"it failed: {error.cause}") from error
-        except RPCError as error:
-            raise self._away(error) from error
+
+async def _finished(run: Callable[[], Awaitable[T]]) -> T:
+    """What it came to. Business ends as a value, so a failure is a fault of ours."""
+    try:
+        return await answered(run, noun="transfer")
+    except (ActivityFailureError, WorkflowFailureError) as error:
+        raise Broken(f"it failed: {error.cause}") from error
 
 
 def _raise_refusal(answer: Moved | Granted | Refusal) -> None:
