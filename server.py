@@ -65,6 +65,7 @@ async def run(settings: Settings) -> int:
             settings.gateway_url,
             timeout_s=settings.gateway_timeout_s,
             calls_per_second_max=settings.gateway_calls_per_second_max,
+            webhook_secret=settings.gateway_webhook_secret,
         )
         stack.push_async_callback(gateway.aclose)
         client = await Client.connect(

@@ -7,6 +7,8 @@ never another code path. `docs/settings.md` lists them all, and a test keeps it 
 
 from __future__ import annotations
 
+import base64
+import binascii
 import difflib
 import os
 import sys
@@ -18,8 +20,13 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX: Final = "DUNLIN_"
 EXIT_BAD_SETTINGS: Final = 2
+WEBHOOK_SECRET_BYTES_MIN: Final = 24
+WEBHOOK_SECRET_BYTES_MAX: Final = 64
+WEBHOOK_SECRET_RULE: Final = (
+    f"must be whsec_ and base64 of {WEBHOOK_SECRET_BYTES_MIN} to {WEBHOOK_SECRET_BYTES_MAX} bytes"
+)
 # A value of these may hold a password: an error names the setting and keeps the value to itself.
-_SECRET: Final = frozenset({"database_url", "api_key"})
+_SECRET: Final = frozenset({"database_url", "api_key", "gateway_webhook_secret"})
 
 
 def _postgresql_url(url: str) -> str:
@@ -42,6 +49,16 @@ def _http_url(url: str) -> str:
     return url.rstrip("/")
 
 
+def _webhook_secret(value: str) -> str:
+    try:
+        secret = base64.b64decode(value.removeprefix("whsec_"), validate=True)
+    except binascii.Error as error:
+        raise ValueError(WEBHOOK_SECRET_RULE) from error
+    if not WEBHOOK_SECRET_BYTES_MIN <= len(secret) <= WEBHOOK_SECRET_BYTES_MAX or not value.startswith("whsec_"):
+        raise ValueError(WEBHOOK_SECRET_RULE)
+    return value
+
+
 def _one_line(value: str) -> str:
     if not value.isprintable():
         raise ValueError("must be one line of printable characters")
@@ -51,6 +68,7 @@ def _one_line(value: str) -> str:
 PostgresqlUrl = Annotated[str, AfterValidator(_postgresql_url)]
 Address = Annotated[str, AfterValidator(_address)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
+WebhookSecret = Annotated[str, AfterValidator(_webhook_secret)]
 OneLine = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_one_line)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 """A TCP port; 0 asks the system for a free one."""
@@ -74,6 +92,8 @@ class Settings(BaseSettings):
     temporal_task_queue: OneLine = "dunlin"
     gateway: Literal["sandbox"] = "sandbox"
     gateway_url: HttpUrl | None = None
+    # What the gateway signs its events with. None with an embedded gateway: made once for its folder.
+    gateway_webhook_secret: Annotated[WebhookSecret | None, Field(repr=False)] = None
     smtp_host: OneLine | None = None
     smtp_port: Port | None = None
     smtp_from: OneLine = "Dunlin Billing <billing@dunlin.example>"

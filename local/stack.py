@@ -27,6 +27,7 @@ from alembic import command
 
 from local import postgres, temporal
 from local.ports import LOOPBACK, HeldPort, PortTaken
+from local.secret import webhook_secret
 from local.supervisor import Probe, Spec, Supervisor, Tell
 from models.session import alembic_config
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from settings import Settings
 
 ROOT: Final = Path(__file__).resolve().parents[1]
+GATEWAY_EVENTS_PATH: Final = "/v1/gateway-events/sandbox"
 WORKER_READY_LINE: Final = "worker ready"
 # A stack that was just killed may need this long to let go of its ports.
 _PORT_WAIT_S_MAX: Final = 5.0
@@ -86,13 +88,14 @@ class Stack:
     async def __aenter__(self) -> Self:
         self._take_folder()
         try:
+            # Before the gateway, which is told where its events go.
+            api_port = await self._hold(self._given.api_port, "DUNLIN_API_PORT")
+            public_url = self._given.public_url or f"http://{self._given.api_host}:{api_port}"
+            self._know(api_port=api_port, public_url=public_url)
             # At once: they know nothing of each other, and PostgreSQL's first start takes a second.
             async with asyncio.TaskGroup() as starting:
                 for start in (self._start_postgres, self._start_temporal, self._start_gateway, self._start_mailsink):
                     starting.create_task(start())
-            api_port = await self._hold(self._given.api_port, "DUNLIN_API_PORT")
-            public_url = self._given.public_url or f"http://{self._given.api_host}:{api_port}"
-            self._know(api_port=api_port, public_url=public_url)
         except BaseExceptionGroup as group:
             await self._close()
             raise group.exceptions[0] from group
@@ -167,9 +170,12 @@ class Stack:
             return
         port = await self._hold(self._given.gateway_port, "DUNLIN_GATEWAY_PORT")
         url = f"http://{LOOPBACK}:{port}"
+        secret_file = self.folder / "gateway-webhook-secret"
+        secret = webhook_secret(secret_file, self._given.gateway_webhook_secret)
         run = ["-m", "local.gateway", "--port", str(port), "--db", str(self.folder / "gateway.db")]
+        run += ["--webhook-url", f"{self.api_url}{GATEWAY_EVENTS_PATH}", "--webhook-secret-file", str(secret_file)]
         await self._start_server("gateway", run, f"{url}/control/health")
-        self._know(gateway_url=url, gateway_port=port)
+        self._know(gateway_url=url, gateway_port=port, gateway_webhook_secret=secret)
 
     async def _start_mailsink(self) -> None:
         if self._given.smtp_host is not None:
