@@ -37,6 +37,7 @@ from settings import Settings, load
 from workflows.billing_run import BillingRunWorkflow
 from workflows.commands import Commands
 from workflows.converter import data_converter
+from workflows.credit import CreditWorkflow, VoucherExpiryWorkflow
 from workflows.dispute import GatewayEventWorkflow
 from workflows.import_file import ImportWorkflow
 from workflows.refund import RefundWorkflow

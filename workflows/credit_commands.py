@@ -6,7 +6,6 @@ Everything here may be repeated under the same id: a repetition finds what was d
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
 from typing import Any, TypeVar
 
 from temporalio.client import ActivityFailureError, Client, WorkflowFailureError
@@ -16,7 +15,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from activities.vouchers import AdjustVoucher, IssueVoucher, Moved
 from domain.credits import Granted, Refusal, Transfer
 from domain.errors import Broken
-from workflows.answers import ANSWER_TIMEOUT_S, answered
+from workflows.answers import answered
 from workflows.credit import CreditWorkflow
 from workflows.policies import BOOKS_GIVEN_UP_AFTER, BOOKS_RETRY, STEP_TIMEOUT
 
@@ -72,7 +71,7 @@ class CreditCommands:
                 retry_policy=BOOKS_RETRY,
                 id_conflict_policy=ActivityIDConflictPolicy.USE_EXISTING,
             )
-            return await handle.result(rpc_timeout=timedelta(seconds=ANSWER_TIMEOUT_S))
+            return await handle.result()
 
         _raise_refusal(await _finished(run))
 
