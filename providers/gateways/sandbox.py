@@ -54,8 +54,15 @@ class SandboxGateway:
     is_sandbox: bool = True
 
     def __init__(
-        self, url: str, *, timeout_s: float, calls_per_second_max: float, webhook_secret: str | None = None
+        self,
+        url: str,
+        *,
+        timeout_s: float,
+        calls_per_second_max: float,
+        webhook_secret: str | None = None,
+        page_size: int = PAGE_SIZE,
     ) -> None:
+        self._page_size: Final = page_size
         self._webhook_secret: Final = webhook_secret
         self._limiter: Final = AsyncLimiter(calls_per_second_max, time_period=1)
         self._http: Final = httpx.AsyncClient(
@@ -133,13 +140,13 @@ class SandboxGateway:
 
     async def settlements(self, cursor: str | None) -> SettlementPage:
         """The next lines after the cursor, None: from the first. The cursor stays good for ever."""
-        params = {"limit": PAGE_SIZE} | ({"after": cursor} if cursor is not None else {})
+        params = {"limit": self._page_size} | ({"after": cursor} if cursor is not None else {})
         page = await self._report("/v1/settlements", params)
         return SettlementPage(tuple(map(_settled_line, page["lines"])), page["cursor"], page["more"])
 
     async def transactions(self, since: datetime, until: datetime, cursor: str | None) -> TransactionPage:
         """Sales and refunds made in [since, until) by the gateway's clock."""
-        params: dict[str, Any] = {"from": since.isoformat(), "to": until.isoformat(), "limit": PAGE_SIZE}
+        params: dict[str, Any] = {"from": since.isoformat(), "to": until.isoformat(), "limit": self._page_size}
         page = await self._report("/v1/report", params | ({"after": cursor} if cursor is not None else {}))
         return TransactionPage(tuple(map(_their_transaction, page["transactions"])), page["next_after"])
 
