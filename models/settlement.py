@@ -32,7 +32,11 @@ class SettlementLine(Base):
 
 
 class SettlementRun(Base):
-    """One reading of a gateway's reports (`settlement`), or comparison with its books (`reconciliation`)."""
+    """One reading of a gateway's reports (`settlement`), or comparison with its books (`reconciliation`).
+
+    `place` is how far it is; counts and place change in one step, so that a step made twice counts once. `cursor` is
+    the gateway's, behind the last line read.
+    """
 
     __tablename__ = "settlement_runs"
     __table_args__ = (Index("ix_settlement_runs_started", "started_at", "id"),)
@@ -48,6 +52,7 @@ class SettlementRun(Base):
     changed: Mapped[int] = mapped_column(server_default="0")
     differences: Mapped[int] = mapped_column(server_default="0")
     cursor: Mapped[str | None]
+    place: Mapped[str] = mapped_column(server_default="")
     started_at: Mapped[Instant]
     ended_at: Mapped[Instant | None]
 
@@ -56,7 +61,8 @@ class Difference(Base):
     """Our books and a gateway's do not agree on one transaction.
 
     Kind: missing_here, missing_there, amount, state. `ours` and `theirs` are both sides as they were found. Status:
-    open, fixed (by a command), gone (a later comparison found both sides equal), dismissed (with a reason).
+    open, fixed (by a command), gone (a later comparison found both sides equal), dismissed (with a reason). `adopted`
+    is what was booked to have what the gateway says.
     """
 
     __tablename__ = "differences"
@@ -64,6 +70,7 @@ class Difference(Base):
         CheckConstraint("kind IN ('missing_here', 'missing_there', 'amount', 'state')", name="kind"),
         CheckConstraint("status IN ('open', 'fixed', 'gone', 'dismissed')", name="status"),
         Index("ix_differences_found", "found_at", "id"),
+        Index("ix_differences_reference", "gateway", "reference"),
         Index("uq_differences_open", "gateway", "reference", "kind", unique=True, postgresql_where="status = 'open'"),
     )
 
@@ -80,6 +87,7 @@ class Difference(Base):
     status: Mapped[str] = mapped_column(server_default="open")
     resolution: Mapped[str | None]
     command_id: Mapped[Id | None]
+    adopted: Mapped[Minor | None]
     reason: Mapped[str] = mapped_column(server_default="")
     closed_by: Mapped[str | None]
     found_at: Mapped[Instant]
