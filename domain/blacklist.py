@@ -68,7 +68,7 @@ class Place:
 
 def email_mark(email: str) -> Mark:
     """Raises `InvalidInput` for what is no email address."""
-    local, at, domain = unicodedata.normalize("NFKC", email).strip().casefold().rpartition("@")
+    local, at, domain = _caseless(email).strip().rpartition("@")
     if not (at and local and domain) or any(character.isspace() for character in local + domain):
         raise InvalidInput("value", "is not an email address")
     if domain in _PLUS_IGNORED:
@@ -126,6 +126,12 @@ def _readable(make: Callable[[T], Mark], values: Iterable[T]) -> Iterator[Mark]:
             yield make(value)
         except InvalidInput:
             continue  # nobody can be recognised by it
+
+
+def _caseless(text: str) -> str:
+    """Equal for texts that differ in case or width only (Unicode, compatibility caseless match, D146)."""
+    once = unicodedata.normalize("NFKD", unicodedata.normalize("NFD", text).casefold()).casefold()
+    return unicodedata.normalize("NFKC", once)
 
 
 def _folded(text: str) -> str:
