@@ -27,6 +27,7 @@ from activities.imports import Imports
 from activities.payments import Payments
 from activities.records import Records
 from activities.refunds import Refunds
+from activities.resend import Resends
 from activities.runs import Runs
 from activities.vouchers import Vouchers
 from models.session import Database, revision_of, revision_of_code
@@ -93,6 +94,7 @@ def build(settings: Settings, client: Client, database: Database, gateway: Gatew
     runs = Runs(database, commands)
     imports = Imports(database, gateways, commands)
     transfers, vouchers = Credits(database, commands), Vouchers(database)
+    resends = Resends(database, courier)
     messages = Messages(database, notifier, settings.smtp_from)
     disputes = Disputes(database, commands)
     return Worker(
@@ -124,6 +126,7 @@ def build(settings: Settings, client: Client, database: Database, gateway: Gatew
             vouchers.adjust_voucher,
             vouchers.expire_vouchers,
             messages.send_messages,
+            resends.resend_message,
             disputes.take,
             disputes.follow,
         ],

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
 from fastapi import Path, Query
 from pydantic import BaseModel
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.context import ServicesDep
 from api.fields import Code, Identifier, Instant, View
@@ -13,7 +15,9 @@ from api.paging import Listed, PageQuery, listed
 from api.routing import noun
 from api.rows import found
 from api.why import Because, because
+from models import Attempt
 from models.queries_billing import CHARGES, BillingFilter, charge, charges
+from models.queries_refunds import refundable
 
 router = noun("charges")
 ChargeId = Annotated[Identifier, Path(description="Id of the charge")]
@@ -21,7 +25,10 @@ Status = Literal["pending", "approved", "declined", "action_required", "unknown"
 
 
 class ChargeView(View):
-    """One try. `reference` is our key at the gateway, `gateway_id` its own name for the charge."""
+    """One try. `reference` is our key at the gateway, `gateway_id` its own name for the charge.
+
+    `returned` was given back or is held for that; `refundable` may still be given back.
+    """
 
     id: str
     invoice_id: str
@@ -37,6 +44,10 @@ class ChargeView(View):
     currency: str
     status: str
     settlement: str | None
+    settled_at: Instant | None
+    batch_id: str | None
+    returned: int
+    refundable: int
     code: str | None
     decline: str | None
     message: str
@@ -80,14 +91,15 @@ async def list_charges(services: ServicesDep, query: Annotated[ChargeQuery, Quer
             after=query.after(CHARGES),
             limit=query.limit,
         )
-        return listed(rows, CHARGES, ChargeView.model_validate)
+        left = await refundable(session, [row.id for row in rows.rows])
+        return listed(rows, CHARGES, lambda row: _view(row, left))
 
 
 @router.get("/charges/{charge_id}")
 async def get_charge(charge_id: ChargeId, services: ServicesDep) -> ChargeView:
     """Read one charge."""
     async with services.database.session() as session:
-        return ChargeView.model_validate(found(await charge(session, charge_id), "charge"))
+        return (await charge_views(session, [found(await charge(session, charge_id), "charge")]))[0]
 
 
 @router.get("/charges/{charge_id}/why")
@@ -95,4 +107,15 @@ async def explain_charge(charge_id: ChargeId, services: ServicesDep) -> Why:
     """Why this charge happened: trigger, terms, amounts, what the gateway said, what the customer was told."""
     async with services.database.session() as session:
         row = found(await charge(session, charge_id), "charge")
-        return Why(charge=ChargeView.model_validate(row), because=await because(session, row))
+        return Why(charge=(await charge_views(session, [row]))[0], because=await because(session, row))
+
+
+async def charge_views(session: AsyncSession, rows: Sequence[Attempt]) -> list[ChargeView]:
+    """Charges as they are shown, with what may still be given back of each."""
+    left = await refundable(session, [row.id for row in rows])
+    return [_view(row, left) for row in rows]
+
+
+def _view(row: Attempt, left: Mapping[str, int]) -> ChargeView:
+    values = {name: getattr(row, name) for name in ChargeView.model_fields if name != "refundable"}
+    return ChargeView(refundable=left.get(row.id, 0), **values)

@@ -8,7 +8,7 @@ from fastapi import Path, Query
 from pydantic import Field
 
 from api.blacklist import refuse_blacklisted_command
-from api.charges import ChargeView
+from api.charges import ChargeView, charge_views
 from api.context import CallerDep, OnceDep, ServicesDep
 from api.fields import Identifier, Instant, View
 from api.paging import Listed, PageQuery, listed
@@ -117,5 +117,5 @@ async def _detail(services: ServicesDep, invoice_id: str) -> InvoiceDetail:
         return InvoiceDetail(
             **dict(view),
             lines=[LineView.model_validate(line) for line in await lines(session, invoice_id)],
-            charges=[ChargeView.model_validate(charge) for charge in await charges_of(session, invoice_id)],
+            charges=await charge_views(session, await charges_of(session, invoice_id)),
         )

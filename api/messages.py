@@ -1,29 +1,41 @@
-"""Messages to customers, as they were sent."""
+"""Messages to customers and to staff, as they were sent; each can be sent again."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from fastapi import Path, Query
 
-from api.context import ServicesDep
+from api.context import CallerDep, OnceDep, Services, ServicesDep
 from api.fields import Code, Identifier, Instant, View
 from api.paging import Listed, PageQuery, listed
 from api.routing import noun
 from api.rows import found
+from domain.errors import Refused
 from models.queries_billing import MESSAGES, BillingFilter, message, messages
+from models.queries_customers import customer
+
+PENDING: Final = "pending"
+CUSTOMER: Final = "customer"
 
 router = noun("messages")
 MessageId = Annotated[Identifier, Path(description="Id of the message")]
 
 
 class MessageView(View):
-    """A message. `event_seq` is the line of the subscription's timeline that it tells of."""
+    """A message. `event_seq` is the line of the subscription's timeline that it tells of.
+
+    One that was sent again names the message it repeats (`resend_of`) and who wished it (`requested_by`).
+    """
 
     id: str
     customer_id: str
     subscription_id: str | None
     event_seq: int | None
+    refund_id: str | None
+    resend_of: str | None
+    requested_by: str | None
+    audience: str
     template: str
     recipient: str
     subject: str
@@ -45,8 +57,10 @@ class MessageQuery(PageQuery):
 
     customer_id: Identifier | None = None
     subscription_id: Identifier | None = None
-    status: Literal["pending", "sent", "failed"] | None = None
+    refund_id: Identifier | None = None
+    status: Literal["pending", "sent", "refused"] | None = None
     template: Code | None = None
+    audience: Literal["customer", "staff"] | None = None
 
 
 @router.get("/messages")
@@ -54,12 +68,42 @@ async def list_messages(services: ServicesDep, query: Annotated[MessageQuery, Qu
     """List messages, newest first."""
     wanted = BillingFilter(query.customer_id, query.subscription_id, status=query.status)
     async with services.database.session() as session:
-        rows = await messages(session, wanted, template=query.template, after=query.after(MESSAGES), limit=query.limit)
+        rows = await messages(
+            session,
+            wanted,
+            template=query.template,
+            refund_id=query.refund_id,
+            audience=query.audience,
+            after=query.after(MESSAGES),
+            limit=query.limit,
+        )
         return listed(rows, MESSAGES, MessageView.model_validate)
 
 
 @router.get("/messages/{message_id}")
 async def get_message(message_id: MessageId, services: ServicesDep) -> MessageDetail:
     """Read one message with its text."""
+    return await _detail(services, message_id)
+
+
+@router.post("/messages/{message_id}/resend", status_code=201)
+async def resend_message(
+    message_id: MessageId, services: ServicesDep, once: OnceDep, caller: CallerDep
+) -> MessageDetail:
+    """Send a message again, as a new one: a customer's to the address they have now. One on its way is refused."""
+    new_id = once.id("msg")
+    async with services.database.session() as session:
+        row = found(await message(session, message_id), "message")
+        reader = found(await customer(session, row.customer_id), "customer")
+    if row.status == PENDING:
+        raise Refused("not_sent_yet", "This message is still on its way: it is tried for three days by itself.")
+    recipient = reader.email if row.audience == CUSTOMER else row.recipient
+    if not recipient:
+        raise Refused("no_address", "This customer has no email address; give one and send the message again.")
+    await services.commands.messages.resend(new_id, message_id, recipient=recipient, actor=caller.name)
+    return await _detail(services, new_id)
+
+
+async def _detail(services: Services, message_id: str) -> MessageDetail:
     async with services.database.session() as session:
         return MessageDetail.model_validate(found(await message(session, message_id), "message"))

@@ -26,7 +26,20 @@ ROUTES: Final = {
     "collect_now": "collect",
 }
 
+# The kinds of `domain.refund_messages`, and the modes of asking for one → the last part of their route.
+REFUND_ROUTES: Final = {
+    "approve": "approve",
+    "decline": "decline",
+    "try_now": "try-now",
+    "use_method": "use-method",
+    "take_out": "take-out",
+    "void": "void",
+    "refund": "refunds",
+    "void_first": "give-back",
+}
+
 
 def routes_of(kinds: tuple[str, ...]) -> list[str]:
     """The commands as callers know them."""
-    return [ROUTES[kind] for kind in kinds if kind in ROUTES]
+    names = ROUTES | REFUND_ROUTES
+    return [names[kind] for kind in kinds if kind in names]

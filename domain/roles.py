@@ -33,6 +33,11 @@ _TABLE: Final[tuple[tuple[tuple[Role, ...], tuple[str, ...]], ...]] = (
     (_AGENTS, ("charge", "force_bill", "collect", "pay_invoice")),
     # From whom nothing is taken any more.
     (_LEADS, ("blacklist_payer", "unlist_payer")),
+    # Giving money back. A refund above the merchant's limit waits for a lead, who must be another one.
+    (_AGENTS, ("refund_charge", "void_charge", "give_back_invoice", "use_refund_method", "take_refund_out")),
+    (_AGENTS, ("advance_refund",)),
+    (_EVERYBODY, ("try_refund_now", "resend_message")),
+    (_LEADS, ("approve_refund", "decline_refund")),
     # Work for people.
     (_EVERYBODY, ("create_task", "change_task", "close_task")),
     # Whoever looks into trouble may stop billing meanwhile.

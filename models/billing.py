@@ -209,7 +209,7 @@ class LedgerPosting(Base):
 class Message(Base):
     """A message as it was sent, to a customer or to staff. Its id comes from the event it tells, so it exists once.
 
-    One that was sent again is a message of its own, with `resend_of`.
+    One that was sent again is a message of its own, with `resend_of` and `requested_by`.
     """
 
     __tablename__ = "messages"
@@ -225,6 +225,7 @@ class Message(Base):
     event_seq: Mapped[int | None]
     refund_id: Mapped[Id | None]
     resend_of: Mapped[Id | None]
+    requested_by: Mapped[str | None]
     audience: Mapped[str] = mapped_column(server_default="customer")
     template: Mapped[str]
     recipient: Mapped[str]

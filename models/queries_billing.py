@@ -145,6 +145,8 @@ async def messages(
     wanted: BillingFilter,
     *,
     template: str | None,
+    refund_id: str | None,
+    audience: str | None,
     after: tuple[KeyPart, ...] | None,
     limit: int,
 ) -> Page[Message]:
@@ -154,6 +156,8 @@ async def messages(
         Message.subscription_id: wanted.subscription_id,
         Message.status: wanted.status,
         Message.template: template,
+        Message.refund_id: refund_id,
+        Message.audience: audience,
     }
     for column, value in same.items():
         if value is not None:

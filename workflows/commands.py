@@ -28,6 +28,7 @@ from workflows.credit_commands import CreditCommands
 from workflows.dispute import GatewayEventWorkflow
 from workflows.import_file import ImportWorkflow
 from workflows.inputs import SubscriptionInput
+from workflows.message_commands import MessageCommands
 from workflows.refund_commands import RefundCommands
 from workflows.schedules import ScheduleInfo, Schedules
 from workflows.subscription import SubscriptionWorkflow, search_attributes
@@ -52,6 +53,7 @@ class Commands:
         self._advancing: set[str] = set()
         self._schedules = Schedules(client, task_queue)
         self.refunds = RefundCommands(client, task_queue, self._travel)
+        self.messages = MessageCommands(client, task_queue)
         self.credits = CreditCommands(client, task_queue)
 
     async def start(self, start: Start, *, wait: bool = True) -> State | None:

@@ -7,7 +7,7 @@ the refund is over and its workflow has ended.
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
@@ -84,6 +84,20 @@ class RefundCommands:
             return await self._update(refund_id, RefundWorkflow.settled, [], None)
         except NotFound:
             return await self._ended(refund_id)
+
+    async def virtual_now(self, refund_id: str) -> datetime:
+        """The refund's own time: the wall clock, or ahead of it in test mode; an ended one's stands still."""
+        state = await self.settled(refund_id)
+        if state.ended_at is not None:
+            return state.ended_at
+        now = await answered(lambda: self._travel.now(self._handle(refund_id)), noun=NOUN)
+        return now + timedelta(seconds=state.ahead_s)
+
+    async def virtual_now(self, refund_id: str) -> datetime:
+        """The refund's own time: the wall clock, or ahead of it in test mode."""
+        state = await self.settled(refund_id)
+        now = await answered(lambda: self._travel.now(self._handle(refund_id)), noun=NOUN)
+        return now + timedelta(seconds=state.ahead_s)
 
     async def advance(self, refund_id: str, by: timedelta) -> RefundState:
         """Move a test-mode refund through time; answers when it has arrived, or is over, and all is in the books."""

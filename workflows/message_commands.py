@@ -1,0 +1,48 @@
+"""The door to messages: one that was sent is sent again, once for each wish."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from temporalio.client import ActivityFailureError, Client
+from temporalio.common import ActivityIDConflictPolicy
+
+from activities.resend import ResendRequest
+from domain.errors import Broken
+from workflows.answers import ANSWER_TIMEOUT_S, answered
+from workflows.policies import BOOKS_GIVEN_UP_AFTER, BOOKS_RETRY, STEP_TIMEOUT
+
+
+class MessageCommands:
+    """What people may ask of messages, with errors of `domain.errors` only."""
+
+    def __init__(self, client: Client, task_queue: str) -> None:
+        self._client = client
+        self._task_queue = task_queue
+
+    async def resend(self, new_id: str, message_id: str, *, recipient: str, actor: str) -> None:
+        """Send a message again as `new_id`; returns when its row is there and its sending is sure to be tried.
+
+        Raises `Unavailable` where no worker answers: repeat it with the same id.
+        """
+        request = ResendRequest(new_id, message_id, recipient, actor, datetime.now(UTC).replace(microsecond=0))
+
+        async def run() -> str:
+            handle = await self._client.start_activity(
+                "resend_message",
+                request,
+                id=f"resend:{new_id}",
+                task_queue=self._task_queue,
+                result_type=str,
+                start_to_close_timeout=STEP_TIMEOUT,
+                schedule_to_close_timeout=BOOKS_GIVEN_UP_AFTER,
+                retry_policy=BOOKS_RETRY,
+                id_conflict_policy=ActivityIDConflictPolicy.USE_EXISTING,
+                summary=f"Message {message_id} again",
+            )
+            return await handle.result(rpc_timeout=timedelta(seconds=ANSWER_TIMEOUT_S))
+
+        try:
+            await answered(run, noun="message")
+        except ActivityFailureError as error:
+            raise Broken(f"message {message_id} could not be sent again: {error.cause}") from error
