@@ -93,12 +93,6 @@ class RefundCommands:
         now = await answered(lambda: self._travel.now(self._handle(refund_id)), noun=NOUN)
         return now + timedelta(seconds=state.ahead_s)
 
-    async def virtual_now(self, refund_id: str) -> datetime:
-        """The refund's own time: the wall clock, or ahead of it in test mode."""
-        state = await self.settled(refund_id)
-        now = await answered(lambda: self._travel.now(self._handle(refund_id)), noun=NOUN)
-        return now + timedelta(seconds=state.ahead_s)
-
     async def advance(self, refund_id: str, by: timedelta) -> RefundState:
         """Move a test-mode refund through time; answers when it has arrived, or is over, and all is in the books."""
         if not timedelta(0) < by <= REFUND_ADVANCE_MAX:
