@@ -7,11 +7,13 @@ step is repeated, finds the row, and dispatches it again under the same id.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol
 
-from sqlalchemy import text
+from sqlalchemy import Row, text
 from temporalio import activity
 from temporalio.client import Client
 from temporalio.common import ActivityIDConflictPolicy, ActivityIDReusePolicy, RetryPolicy
@@ -92,52 +94,103 @@ class TemporalCourier:
             return  # this very batch was dispatched before
 
 
+@dataclass(frozen=True, slots=True)
+class SendLimits:
+    """How long a try takes at most. `lease` keeps other tries away; after `until` no further letter is begun, so that
+    the last one, which takes at most `letter`, ends and is written down within the lease.
+    """
+
+    lease: timedelta = SEND_TIMEOUT
+    until: timedelta = timedelta(seconds=75)
+    letter: timedelta = timedelta(seconds=30)
+    write_down_every: timedelta = timedelta(seconds=1)
+
+
+SEND_LIMITS = SendLimits()
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """What became of a letter; `trouble` is what a further try may mend."""
+
+    id: str
+    status: str
+    error: str | None = None
+    trouble: Exception | None = None
+
+
 class Messages:
     """The activity that hands messages to the notifier."""
 
-    def __init__(self, database: Database, notifier: Notifier, sender: str) -> None:
+    def __init__(
+        self, database: Database, notifier: Notifier, sender: str, *, limits: SendLimits = SEND_LIMITS
+    ) -> None:
         self._database = database
         self._notifier = notifier
         self._sender = sender
+        self._limits = limits
 
     @activity.defn(name="send_messages")
     async def send_messages(self, ids: list[str]) -> int:
-        """Send those not sent yet; returns how many. Raises when the server is away, to be tried again.
+        """Send those not sent yet; returns how many. Raises when some have to be tried again.
 
-        A message that the server refuses for good is marked so and holds up no other. A repeat after a lost record
-        carries the same Message-ID.
+        A message that the server refuses for good is marked so; none holds up another. What is left when time is up
+        goes with the next try. A repeat after a lost record carries the same Message-ID.
         """
         async with self._database.begin() as connection:
-            rows = (await connection.execute(_CLAIM, {"ids": ids, "lease": SEND_TIMEOUT})).all()
-        results: list[dict[str, Any]] = []
-        away: NotifierUnavailable | None = None
-        for row in rows:
-            if not row.ours:
-                away = NotifierUnavailable(f"message {row.id} is being sent by another try")
-                continue
-            email = Email(row.id, self._sender, row.recipient, row.subject, row.body)
-            try:
+            claimed = (await connection.execute(_CLAIM, {"ids": ids, "lease": self._limits.lease})).all()
+        left = deque(row for row in claimed if row.ours)
+        troubles: list[Exception] = []
+        if len(left) < len(claimed):
+            troubles.append(NotifierUnavailable("some messages are being sent by another try"))
+        sent, results = 0, list[_Result]()
+        clock = asyncio.get_running_loop().time
+        until, write_down_at = clock() + self._limits.until.total_seconds(), clock()
+        try:
+            while left and clock() < until:
+                result = await self._send(left.popleft())
+                results.append(result)
+                sent += result.status == "sent"
+                if result.trouble is not None:
+                    troubles.append(result.trouble)
+                if clock() >= write_down_at:
+                    await self._write_down(results)
+                    results = []
+                    write_down_at = clock() + self._limits.write_down_every.total_seconds()
+        finally:
+            await self._write_down(results, released=[row.id for row in left])
+        if left:
+            troubles.append(NotifierUnavailable(f"{len(left)} message(s) go with the next try: the server is slow"))
+        if troubles:
+            raise troubles[0]
+        return sent
+
+    async def _send(self, row: Row[Any]) -> _Result:
+        email = Email(row.id, self._sender, row.recipient, row.subject, row.body)
+        try:
+            async with asyncio.timeout(self._limits.letter.total_seconds()):
                 await self._notifier.send(email)
-            except AddressRefused as refused:
-                results.append({"id": row.id, "status": "refused", "error": str(refused)})
-            except NotifierUnavailable as error:
-                results.append({"id": row.id, "status": "pending", "error": str(error)})
-                away = error
-            else:
-                results.append({"id": row.id, "status": "sent", "error": None})
-        if results:
-            async with self._database.begin() as connection:
-                await connection.execute(
-                    _SENT,
-                    {
-                        "ids": [result["id"] for result in results],
-                        "statuses": [result["status"] for result in results],
-                        "errors": [result["error"] for result in results],
-                    },
-                )
-        if away is not None:
-            raise away
-        return sum(result["status"] == "sent" for result in results)
+        except AddressRefused as refused:
+            return _Result(row.id, "refused", str(refused))
+        except TimeoutError:
+            away = NotifierUnavailable("the mail server takes too long")
+            return _Result(row.id, "pending", str(away), away)
+        except Exception as error:  # noqa: BLE001 - raised once the others had their turn
+            return _Result(row.id, "pending", str(error) or repr(error), error)
+        return _Result(row.id, "sent")
+
+    async def _write_down(self, results: Sequence[_Result], *, released: Sequence[str] = ()) -> None:
+        """The results, and the claims given back of those whose turn did not come."""
+        if not results and not released:
+            return
+        columns = {
+            "ids": [result.id for result in results],
+            "statuses": [result.status for result in results],
+            "errors": [result.error for result in results],
+        }
+        async with self._database.begin() as connection:
+            await connection.execute(_SENT, columns)
+            await connection.execute(_RELEASE, {"ids": list(released)})
 
 
 # A lease keeps two tries, say after a crash, from sending the same message side by side.
@@ -160,3 +213,4 @@ FROM unnest(CAST(:ids AS text[]), CAST(:statuses AS text[]), CAST(:errors AS tex
 WHERE messages.id = r.id
 """
 )
+_RELEASE = text("UPDATE messages SET claimed_until = NULL WHERE id = ANY(:ids) AND status = 'pending'")
