@@ -19,47 +19,22 @@ from domain import ledger
 from domain.credits import Refusal
 from domain.errors import InvalidInput, Refused
 from domain.ids import derive
-from domain.vouchers import CODE_SEED_BYTES, Move, Voucher, check_adjust, check_issue, code_from, code_of, sides
+from domain.vouchers import (
+    CODE_SEED_BYTES,
+    AdjustVoucher,
+    IssueVoucher,
+    Move,
+    Moved,
+    Voucher,
+    check_adjust,
+    check_issue,
+    code_from,
+    code_of,
+    sides,
+)
 from models.session import Database
 
 EXPIRED_AT_ONCE_MAX: Final = 200
-
-
-@dataclass(frozen=True, slots=True)
-class IssueVoucher:
-    """A voucher to be, in minor units. Without `code` it gets one that cannot be guessed; without `customer_id` it is
-    for whoever has the code.
-    """
-
-    id: str
-    amount: int
-    currency: str
-    at: datetime
-    actor: str
-    reason: str
-    code: str | None = None
-    customer_id: str | None = None
-    expires_at: datetime | None = None
-    test_mode: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class AdjustVoucher:
-    """Add so much (below zero: take off). `id` is the identity of this one change."""
-
-    id: str
-    voucher_id: str
-    amount: int
-    at: datetime
-    actor: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Moved:
-    """It is done, or was done before under the same id."""
-
-    voucher_id: str
 
 
 class Vouchers:

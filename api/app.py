@@ -12,6 +12,8 @@ from api import (
     billing_runs,
     blacklist,
     charges,
+    credit_notes,
+    credits,
     customers,
     disputes,
     dunning_policies,
@@ -29,6 +31,7 @@ from api import (
     subscription_commands,
     subscriptions,
     tasks,
+    vouchers,
 )
 from api.context import Services
 from api.idempotency import HEADER, KEY_LENGTH_MAX, REPLAYED
@@ -43,6 +46,9 @@ ROUTERS: Final = (
     subscriptions.router,
     subscription_commands.router,
     invoices.router,
+    credit_notes.router,
+    credits.router,
+    vouchers.router,
     charges.router,
     refunds.router,
     disputes.router,

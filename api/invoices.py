@@ -10,6 +10,7 @@ from pydantic import Field
 from api.blacklist import refuse_blacklisted_command
 from api.charges import ChargeView, charge_views
 from api.context import CallerDep, OnceDep, ServicesDep
+from api.credit_notes import CreditNoteView
 from api.fields import Identifier, Instant, View
 from api.paging import Listed, PageQuery, listed
 from api.routing import noun
@@ -19,6 +20,7 @@ from domain.errors import Refused
 from domain.messages import CollectNow, Envelope
 from models import Invoice
 from models.queries_billing import INVOICES, BillingFilter, charges_of, invoice, invoices, lines
+from models.queries_credits import notes_of_invoice
 
 PAY_TRIGGER: Final = "pay"
 
@@ -39,6 +41,7 @@ class InvoiceView(View):
     total: int
     credit_applied: int
     amount_due: int
+    credited: int = Field(description="Of the total, what credit notes correct, refunds under way counted")
     status: str
     issued_at: Instant
     local_date: str
@@ -62,10 +65,11 @@ class LineView(View):
 
 
 class InvoiceDetail(InvoiceView):
-    """An invoice with its lines and charges."""
+    """An invoice with its lines, its charges and the credit notes that correct it."""
 
     lines: list[LineView] = Field(default_factory=list)
     charges: list[ChargeView] = Field(default_factory=list)
+    credit_notes: list[CreditNoteView] = Field(default_factory=list)
 
 
 class InvoiceQuery(PageQuery):
@@ -88,7 +92,7 @@ async def list_invoices(services: ServicesDep, query: Annotated[InvoiceQuery, Qu
 
 @router.get("/invoices/{invoice_id}")
 async def get_invoice(invoice_id: InvoiceId, services: ServicesDep) -> InvoiceDetail:
-    """Read one invoice with its lines and charges."""
+    """Read one invoice with its lines, its charges and its credit notes."""
     return await _detail(services, invoice_id)
 
 
@@ -118,4 +122,5 @@ async def _detail(services: ServicesDep, invoice_id: str) -> InvoiceDetail:
             **dict(view),
             lines=[LineView.model_validate(line) for line in await lines(session, invoice_id)],
             charges=await charge_views(session, await charges_of(session, invoice_id)),
+            credit_notes=[CreditNoteView.model_validate(note) for note in await notes_of_invoice(session, invoice_id)],
         )

@@ -43,7 +43,9 @@ _TABLE: Final[tuple[tuple[tuple[Role, ...], tuple[str, ...]], ...]] = (
     # Whoever looks into trouble may stop billing meanwhile.
     (_EVERYBODY, ("hold", "release_hold")),
     # Money given away where no limit and no second pair of eyes stand behind it.
-    (_LEADS, ("credit",)),
+    (_LEADS, ("credit", "issue_voucher", "adjust_voucher", "credit_invoice")),
+    # What was given away before, spent.
+    (_AGENTS, ("redeem_voucher",)),
     # What is sold, and how debts are collected.
     (_LEADS, ("create_product", "change_product", "archive_product", "create_price", "archive_price")),
     (_LEADS, ("create_policy", "change_policy")),

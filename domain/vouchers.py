@@ -50,6 +50,43 @@ class Voucher:
     balance: int
 
 
+@dataclass(frozen=True, slots=True)
+class IssueVoucher:
+    """A voucher to be, in minor units. Without `code` it gets one that cannot be guessed; without `customer_id` it is
+    for whoever has the code.
+    """
+
+    id: str
+    amount: int
+    currency: str
+    at: datetime
+    actor: str
+    reason: str
+    code: str | None = None
+    customer_id: str | None = None
+    expires_at: datetime | None = None
+    test_mode: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AdjustVoucher:
+    """Add so much (below zero: take off). `id` is the identity of this one change."""
+
+    id: str
+    voucher_id: str
+    amount: int
+    at: datetime
+    actor: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """It is done, or was done before under the same id."""
+
+    voucher_id: str
+
+
 def sides(move: Move, voucher_id: str, amount: int, currency: str) -> tuple[Posting, ...]:
     """The postings of a movement. `amount` is signed: what it adds to the balance. What is left on it, we owe."""
     return (Posting(_AGAINST[move], amount, currency), Posting(voucher(voucher_id), -amount, currency))

@@ -12,9 +12,9 @@ from temporalio.client import ActivityFailureError, Client, WorkflowFailureError
 from temporalio.common import ActivityIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
-from activities.vouchers import AdjustVoucher, IssueVoucher, Moved
 from domain.credits import Granted, Refusal, Transfer
 from domain.errors import Broken
+from domain.vouchers import AdjustVoucher, IssueVoucher, Moved
 from workflows.answers import answered
 from workflows.credit import CreditWorkflow
 from workflows.policies import BOOKS_GIVEN_UP_AFTER, BOOKS_RETRY, STEP_TIMEOUT
