@@ -8,12 +8,12 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from api import (
+    account_credit,
     addresses,
     billing_runs,
     blacklist,
     charges,
     credit_notes,
-    credits,
     customers,
     disputes,
     dunning_policies,
@@ -47,7 +47,7 @@ ROUTERS: Final = (
     subscription_commands.router,
     invoices.router,
     credit_notes.router,
-    credits.router,
+    account_credit.router,
     vouchers.router,
     charges.router,
     refunds.router,

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 from fastapi import Path, Query
 from pydantic import ConfigDict, Field
 
+from api.account_credit import Why, clock_of
 from api.context import CallerDep, OnceDep, ServicesDep
-from api.credits import Why, clock_of
 from api.fields import Body, Identifier, Instant, Minor, Name, View
 from api.paging import Listed, PageQuery, listed
 from api.routing import noun

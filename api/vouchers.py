@@ -7,8 +7,8 @@ from typing import Annotated, Final
 from fastapi import Path, Query
 from pydantic import AfterValidator, ConfigDict, Field
 
+from api.account_credit import TransferView, Why, clock_of, transfer_view
 from api.context import CallerDep, OnceDep, Services, ServicesDep
-from api.credits import TransferView, Why, clock_of, transfer_view
 from api.fields import Body, Code, Currency, Identifier, Instant, Name, Reason, View
 from api.paging import Listed, PageQuery, listed
 from api.routing import noun
