@@ -25,10 +25,13 @@ from activities.credits import Credits
 from activities.disputes import Disputes
 from activities.imports import Imports
 from activities.payments import Payments
+from activities.recheck import Differences
+from activities.reconciliation import Reconciliations
 from activities.records import Records
 from activities.refunds import Refunds
 from activities.resend import Resends
 from activities.runs import Runs
+from activities.settlement import Settlements
 from activities.vouchers import Vouchers
 from models.session import Database, revision_of, revision_of_code
 from providers.gateways.base import Gateway
@@ -43,6 +46,7 @@ from workflows.dispute import GatewayEventWorkflow
 from workflows.import_file import ImportWorkflow
 from workflows.refund import RefundWorkflow
 from workflows.schedules import Schedules
+from workflows.settlement import ReconciliationWorkflow, SettlementWorkflow
 from workflows.subscription import SubscriptionWorkflow
 
 GRACEFUL_STOP = timedelta(seconds=10)
@@ -97,6 +101,8 @@ def build(settings: Settings, client: Client, database: Database, gateway: Gatew
     resends = Resends(database, courier)
     messages = Messages(database, notifier, settings.smtp_from)
     disputes = Disputes(database, commands)
+    settlements, reconciliations = Settlements(database, gateways), Reconciliations(database, gateways)
+    differences = Differences(database, gateways)
     return Worker(
         client,
         task_queue=queue,
@@ -106,7 +112,9 @@ def build(settings: Settings, client: Client, database: Database, gateway: Gatew
             CreditWorkflow,
             GatewayEventWorkflow,
             ImportWorkflow,
+            ReconciliationWorkflow,
             RefundWorkflow,
+            SettlementWorkflow,
             VoucherExpiryWorkflow,
         ],
         activities=[
@@ -129,6 +137,11 @@ def build(settings: Settings, client: Client, database: Database, gateway: Gatew
             resends.resend_message,
             disputes.take,
             disputes.follow,
+            settlements.open_settlement,
+            settlements.settle_page,
+            reconciliations.open_reconciliation,
+            reconciliations.reconcile_page,
+            differences.resolve_difference,
         ],
         workflow_runner=RUNNER,
         deployment_config=deployment(settings),

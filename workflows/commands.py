@@ -31,6 +31,7 @@ from workflows.inputs import SubscriptionInput
 from workflows.message_commands import MessageCommands
 from workflows.refund_commands import RefundCommands
 from workflows.schedules import ScheduleInfo, Schedules
+from workflows.settlement_commands import SettlementCommands
 from workflows.subscription import SubscriptionWorkflow, search_attributes
 from workflows.time_travel import TimeTravel
 
@@ -55,6 +56,7 @@ class Commands:
         self.refunds = RefundCommands(client, task_queue, self._travel)
         self.messages = MessageCommands(client, task_queue)
         self.credits = CreditCommands(client, task_queue)
+        self.settlement = SettlementCommands(client, task_queue)
 
     async def start(self, start: Start, *, wait: bool = True) -> State | None:
         """Begin a subscription, once for each id. With `wait` the answer is its state in the books.

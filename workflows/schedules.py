@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from temporalio.client import (
     Client,
@@ -19,39 +19,74 @@ from temporalio.client import (
     ScheduleState,
 )
 
+from activities.gateway_runs import GatewayRunRequest
 from activities.runs import BillingSegment, RunRequest
 from domain.errors import NotFound
 from workflows.billing_run import SCHEDULED, BillingRunWorkflow
+from workflows.settlement import ReconciliationWorkflow, SettlementWorkflow
 
 CATCH_UP_EVERY: Final = timedelta(hours=1)
 CATCH_UP_OVERDUE_BY: Final = timedelta(minutes=15)
-BILLING_EVERY: Final = timedelta(days=1)
+DAILY: Final = timedelta(days=1)
+# By UTC. Gateways close their day at midnight; what they settled is read before the books are compared.
+SETTLEMENT_AT: Final = timedelta(hours=2)
+RECONCILIATION_AT: Final = timedelta(hours=5)
 CATCH_UP_WINDOW: Final = timedelta(hours=12)
 
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """A schedule we keep: what it bills, how often, and whether it starts paused."""
+    """A schedule we keep: which workflow it starts under which id and with what, when, and whether it starts paused.
 
-    segment: BillingSegment
+    `at`: how long after midnight UTC, for one that runs once a day.
+    """
+
+    workflow: Any
+    request: Any
+    id: str
     every: timedelta
     paused: bool
     note: str
+    at: timedelta = timedelta(0)
 
 
 PLANS: Final = MappingProxyType(
     {
         "catch-up": _Plan(
-            BillingSegment(trigger="timer", overdue_by_s=int(CATCH_UP_OVERDUE_BY.total_seconds())),
+            BillingRunWorkflow.run,
+            RunRequest(
+                "", BillingSegment(trigger="timer", overdue_by_s=int(CATCH_UP_OVERDUE_BY.total_seconds())), SCHEDULED
+            ),
+            "billing-run:catch-up",
             CATCH_UP_EVERY,
             paused=False,
             note="asks every subscription whose cycle has been due for a while; a healthy system has none",
         ),
         "billing": _Plan(
-            BillingSegment(trigger="external"),
-            BILLING_EVERY,
+            BillingRunWorkflow.run,
+            RunRequest("", BillingSegment(trigger="external"), SCHEDULED),
+            "billing-run:billing",
+            DAILY,
             paused=True,
             note="bills what waits for an outside trigger; resume it to let Temporal be that trigger",
+        ),
+        "settlement": _Plan(
+            SettlementWorkflow.run,
+            GatewayRunRequest(source=SCHEDULED),
+            "settlement:nightly",
+            DAILY,
+            paused=False,
+            note="reads what the gateways settled, and marks charges and refunds",
+            at=SETTLEMENT_AT,
+        ),
+        "reconciliation": _Plan(
+            ReconciliationWorkflow.run,
+            GatewayRunRequest(source=SCHEDULED),
+            "reconciliation:daily",
+            DAILY,
+            paused=False,
+            note="compares our books with the gateways'; each difference is a task",
+            at=RECONCILIATION_AT,
         ),
     }
 )
@@ -82,12 +117,12 @@ class Schedules:
         for identity, plan in PLANS.items():
             schedule = Schedule(
                 action=ScheduleActionStartWorkflow(
-                    BillingRunWorkflow.run,
-                    RunRequest("", plan.segment, SCHEDULED),
-                    id=f"billing-run:{identity}",
+                    plan.workflow,
+                    args=[] if plan.request is None else [plan.request],
+                    id=plan.id,
                     task_queue=self._task_queue,
                 ),
-                spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=plan.every)]),
+                spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=plan.every, offset=plan.at)]),
                 policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=CATCH_UP_WINDOW),
                 state=ScheduleState(note=plan.note, paused=plan.paused),
             )
