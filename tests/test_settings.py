@@ -42,6 +42,9 @@ def test_every_setting_is_documented_with_its_default() -> None:
         ("DUNLIN_API_PORT", "65536", "less than or equal to 65535"),
         ("DUNLIN_GATEWAY_TIMEOUT_S", "0", "greater than 0"),
         ("DUNLIN_GATEWAY_URL", "localhost", "must start with http:// or https://"),
+        ("DUNLIN_GATEWAY_WEBHOOK_SECRET", "c2VjcmV0", "must be whsec_ and base64 of 24 to 64 bytes"),
+        ("DUNLIN_GATEWAY_WEBHOOK_SECRET", "whsec_c2VjcmV0", "must be whsec_ and base64 of 24 to 64 bytes"),
+        ("DUNLIN_GATEWAY_WEBHOOK_SECRET", "whsec_?", "must be whsec_ and base64 of 24 to 64 bytes"),
         ("DUNLIN_TEMPORAL_ADDRESS", "localhost", "must look like host:port"),
         ("DUNLIN_SMTP_FROM", "a@b.example\nBcc: c@d.example", "must be one line"),
         ("DUNLIN_SMTP_HOST", "mail.example", "must be set together"),
@@ -74,6 +77,13 @@ def test_a_bad_database_url_is_told_without_its_password(
     told = capsys.readouterr().err
     assert "DATABASE_URL: must look like postgresql://" in told
     assert "hunter2" not in told
+
+
+def test_a_bad_secret_is_not_repeated(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("DUNLIN_GATEWAY_WEBHOOK_SECRET", "whsec_hunter2")
+    with pytest.raises(SystemExit):
+        settings.load()
+    assert "hunter2" not in capsys.readouterr().err
 
 
 def test_the_database_url_may_be_the_customary_variable(monkeypatch: pytest.MonkeyPatch) -> None:

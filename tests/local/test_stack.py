@@ -98,6 +98,14 @@ async def test_temporal_keeps_workflows_and_search_attributes_over_a_kill(stack:
     await client.get_workflow_handle("sleeper").terminate()
 
 
+async def test_the_gateway_sends_its_events_to_our_api_signed(stack: Stack) -> None:
+    async with httpx.AsyncClient(base_url=stack.gateway_url) as gateway:
+        target = (await gateway.get("/control/webhooks")).json()
+    assert (target["url"], target["signed"]) == (f"{stack.api_url}/v1/gateway-events/sandbox", True)
+    assert (stack.folder / "gateway-webhook-secret").read_text().strip() == stack.settings.gateway_webhook_secret
+    assert "DUNLIN_GATEWAY_WEBHOOK_SECRET" in stack.settings.environment()
+
+
 async def test_two_stacks_do_not_meet_and_leave_nothing(stack: Stack) -> None:
     async with Stack(Settings(), ephemeral=True) as other:
         assert other.folder != stack.folder
