@@ -68,8 +68,8 @@ INSERT INTO credit_notes (
     id, number, invoice_id, customer_id, refund_id, amount, currency, disposition, reason, actor, at, local_date,
     test_mode
 )
-SELECT :id, 'CN-' || :prefix || '-' || lpad((count(*) + 1)::text, 4, '0'), :invoice, CAST(:customer AS text), :refund, :amount,
-    :currency, :disposition, :reason, :actor, :at, :local_date, :test_mode
+SELECT :id, 'CN-' || :prefix || '-' || lpad((count(*) + 1)::text, 4, '0'), :invoice, CAST(:customer AS text), :refund,
+    :amount, :currency, :disposition, :reason, :actor, :at, :local_date, :test_mode
 FROM credit_notes WHERE customer_id = CAST(:customer AS text)
 RETURNING number
 """
