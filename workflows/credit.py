@@ -51,12 +51,12 @@ class VoucherExpiryWorkflow:
     """Started by the Schedule `voucher-expiry`: page by page, until no voucher is left whose end has come."""
 
     @workflow.run
-    async def run(self) -> None:
-        now = whole_second(workflow.now())
+    async def run(self, until: datetime | None = None) -> None:
+        now = until or whole_second(workflow.now())
         for _ in range(PAGES_PER_RUN_MAX):
             ended = await workflow.execute_activity_method(
                 Vouchers.expire_vouchers, now, start_to_close_timeout=PAGE_TIMEOUT, retry_policy=PAGE_RETRY
             )
             if ended < EXPIRED_AT_ONCE_MAX:
                 return
-        workflow.continue_as_new()
+        workflow.continue_as_new(now)
