@@ -9,10 +9,12 @@ from typing import assert_never
 from domain.collection import LOOKUPS_BEFORE_ATTENTION, PARKED_BEFORE_ATTENTION
 from domain.lifecycle import next_step
 from domain.money import Money
-from domain.state import EntryData, Phase, State
+from domain.state import Datum, EntryData, Phase, State
 from domain.steps import AskGateway, Charge, End, Record, Tick, Wait
 
-# Kind of entry → sentence; {amount} and {total} are money, the other names are fields of the entry's data.
+# Kind of entry → sentence. {amount} and {total} are money, {span}, {cause} and {days_before} are made of several
+# fields (`_derived`), the other names are fields of the entry's data. Instants stay as they are, ISO 8601 in UTC: a
+# screen shows them in the customer's zone.
 SENTENCES = MappingProxyType(
     {
         "created": "Created; starts {starts_at}.",
@@ -22,29 +24,29 @@ SENTENCES = MappingProxyType(
         "trial_moved": "Trial moved; it ends {until}.",
         "trial_ended_early": "Trial ended early.",
         "trial_ended": "Trial ended.",
-        "invoice_issued": "Invoice for {total} issued (cycle {cycle}, {reason}); {amount_due} due.",
+        "invoice_issued": "Invoice of {total} issued for {cause}; {amount_due} due.",
         "payment_succeeded": "Paid {amount} by {gateway} (attempt {attempt}).",
         "invoice_settled": "Nothing was left to pay.",
         "payment_declined": "Payment of {amount} declined: {code} ({decline}), attempt {attempt}.",
         "no_payment_method": "There was no payment method to charge.",
         "gateway_down": "The gateway {gateway} is down; the charge is parked.",
         "outcome_unknown": "The answer of {gateway} was lost; it is asked what became of attempt {attempt}.",
-        "action_required": "The customer must confirm the payment until {deadline}.",
+        "action_required": "The customer must confirm the payment by {deadline}.",
         "dunning_started": "Dunning started by policy {policy}.",
         "retry_planned": "Retry {retry} of {retries} planned for {retry_at}.",
         "dunning_ended": "Dunning ended: the invoice is paid.",
-        "dunning_exhausted": "Dunning used its last attempt; next: {end_action}.",
+        "dunning_exhausted": "Dunning used its last attempt: {end_action}.",
         "grace_started": "Access goes on until {until} although the payment failed.",
         "access_started": "Access started.",
         "access_stopped": "Access stopped.",
-        "notice_set": "Notices are sent {days} day(s) before a renewal (0: none).",
-        "collection_asked": "Collection asked for now ({trigger}).",
+        "notice_set": "{days_before}.",
+        "collection_asked": "Collection asked for now: {trigger}.",
         "charge_asked": "Charge of {amount} asked for: {description}.",
         "invoice_voided": "Invoice of {amount} voided: the charge failed.",
         "invoice_written_off": "Invoice written off: {amount}.",
         "cycle_skipped": "Cycle {cycle} skipped.",
-        "cycles_not_billed": "{cycles} cycle(s) from cycle {first} not billed: {why}.",
-        "skip_planned": "{cycles} cycle(s) from cycle {first} will be skipped.",
+        "cycles_not_billed": "{span} not billed: {why}.",
+        "skip_planned": "{span} will be skipped.",
         "skip_undone": "Planned skips taken back.",
         "renewal_notice": "The customer is told: {amount} is due {due_at}.",
         "change_planned": "New terms planned for cycle {cycle}: {price_id}.",
@@ -52,7 +54,7 @@ SENTENCES = MappingProxyType(
         "date_changed": "Next billing date moved from {old_due} to {new_due}.",
         "added_time_waived": "Waived: {amount} for added days, as no invoice follows the end.",
         "force_asked": "Cycle {cycle} billed by force.",
-        "pause_asked": "Pause asked for ({when}).",
+        "pause_asked": "Pause asked for, to begin {when}.",
         "pause_undone": "Planned pause taken back.",
         "paused": "Paused.",
         "resumed": "Resumed; a new period starts.",
@@ -60,7 +62,7 @@ SENTENCES = MappingProxyType(
         "cancel_undone": "Cancellation taken back.",
         "canceled": "Cancelled.",
         "restarted": "Restarted; a new period starts.",
-        "credit_granted": "Credit of {amount} granted ({source}); balance {balance}.",
+        "credit_granted": "Credit of {amount} granted {source}; balance {balance}.",
         "hold_placed": "Put on hold by {owner} until {expires_at}.",
         "hold_released": "Hold released.",
         "hold_expired": "Hold expired.",
@@ -69,18 +71,76 @@ SENTENCES = MappingProxyType(
 
 _MONEY = frozenset({"amount", "total", "amount_due", "credit_applied", "balance"})
 
+# Field → its value → how that reads within the sentence. Another value reads as it is written, without underscores.
+_WORDS = MappingProxyType(
+    {
+        "when": {"now": "at once", "period_end": "when the period ends"},
+        "end_action": {
+            "cancel": "the subscription is cancelled",
+            "pause": "the subscription is paused",
+            "stay_overdue": "the subscription stays overdue",
+        },
+        "source": {
+            "unused": "for unused time",
+            "agent": "by an agent",
+            "voucher": "from a voucher",
+            "credit_note": "from a credit note",
+        },
+        "trigger": {
+            "manual": "by hand",
+            "force_bill": "by hand, as a forced bill",
+            "card_update": "there is a new card",
+            "pay": "the invoice is to be paid",
+        },
+        "why": {"catch-up policy": "the catch-up policy leaves out what is so late"},
+    }
+)
+
+_CAUSES = MappingProxyType({"trial": "the trial", "change": "a change in cycle {cycle}", "one_off": "a charge by hand"})
+
+WHATS = MappingProxyType(
+    {
+        "start": "the subscription starts",
+        "open_cycle": "the cycle is billed",
+        "skip_cycle": "the cycle is skipped",
+        "notice": "the customer is told of the next renewal",
+        "pause": "the pause begins",
+        "resume": "the pause ends",
+        "cancel": "the cancellation takes effect",
+        "hold_expired": "the hold expires",
+        "grace_ended": "the days of grace end",
+        "retry": "the open invoice is tried again",
+    }
+)
+
 
 def sentence(kind: str, data: EntryData) -> str:
     """One entry in words, with amounts in major units."""
     currency = data.get("currency")
 
-    def shown(name: str) -> object:
-        value = data.get(name)
+    def shown(name: str, value: Datum) -> object:
         if name in _MONEY and isinstance(value, int) and isinstance(currency, str):
             return Money(value, currency)
+        if name in _WORDS and isinstance(value, str):
+            return _WORDS[name].get(value, value.replace("_", " "))
         return value
 
-    return SENTENCES[kind].format_map({name: shown(name) for name in data})
+    fields = {name: shown(name, value) for name, value in data.items()}
+    return SENTENCES[kind].format_map(fields | _derived(data))
+
+
+def _derived(data: EntryData) -> dict[str, str]:
+    """Words that take more than one field: which cycles, what an invoice is for, how early a notice is sent."""
+    words: dict[str, str] = {}
+    first, cycles, days = data.get("first"), data.get("cycles"), data.get("days")
+    if isinstance(first, int) and isinstance(cycles, int):
+        words["span"] = f"Cycle {first}" if cycles == 1 else f"Cycles {first} to {first + cycles - 1}"
+    if "reason" in data:
+        words["cause"] = _CAUSES.get(str(data["reason"]), "cycle {cycle}").format_map(data)
+    if isinstance(days, int):
+        early = f"{days} day before a renewal" if days == 1 else f"{days} days before a renewal"
+        words["days_before"] = f"Notices are sent {early}" if days else "No notices are sent before a renewal"
+    return words
 
 
 def next_in_words(state: State, now: datetime) -> tuple[str, datetime | None]:
@@ -90,7 +150,7 @@ def next_in_words(state: State, now: datetime) -> tuple[str, datetime | None]:
         case Wait():
             return step.why, step.until
         case Tick():
-            return step.fact.what.replace("_", " "), now
+            return WHATS[step.fact.what], now
         case Charge():
             return "the charge is tried", now
         case AskGateway():

@@ -3,10 +3,11 @@
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 
-from domain.explain import SENTENCES, attention, next_in_words, sentence
+from domain.explain import SENTENCES, WHATS, attention, next_in_words, sentence
 from domain.facts import TimePassed
 from domain.lifecycle import CANCELED_KEPT, apply, begin
 from domain.messages import (
@@ -41,13 +42,13 @@ def test_amounts_are_money_in_words() -> None:
     data: EntryData = {"amount": 1999, "currency": "EUR", "gateway": "sandbox", "attempt": 2}
     assert sentence("payment_succeeded", data) == "Paid 19.99 EUR by sandbox (attempt 2)."
     assert sentence("credit_granted", {"amount": 5, "currency": "JPY", "source": "agent", "balance": 12}) == (
-        "Credit of 5 JPY granted (agent); balance 12 JPY."
+        "Credit of 5 JPY granted by an agent; balance 12 JPY."
     )
 
 
 def test_a_number_that_is_no_money_stays_a_number() -> None:
     told: EntryData = {"total": 1000, "amount_due": 0, "cycle": 100, "reason": "cycle", "currency": "EUR"}
-    assert sentence("invoice_issued", told) == "Invoice for 10.00 EUR issued (cycle 100, cycle); 0.00 EUR due."
+    assert sentence("invoice_issued", told) == "Invoice of 10.00 EUR issued for cycle 100; 0.00 EUR due."
     assert sentence("invoice_written_off", {"amount": 7}) == "Invoice written off: 7."
 
 
@@ -84,9 +85,9 @@ def test_what_is_next_in_words() -> None:
 def test_what_is_next_on_the_way() -> None:
     now = at("2026-01-15 10:00")
     state = begin(Start("sub_1", "cus_1", "Europe/Berlin", price(), "agent"), now)
-    assert next_in_words(state, now) == ("start", now)
+    assert next_in_words(state, now) == ("the subscription starts", now)
     state = apply(state, TimePassed("start"), now)
-    assert next_in_words(state, now) == ("open cycle", now)
+    assert next_in_words(state, now) == ("the cycle is billed", now)
     state = apply(state, TimePassed("open_cycle"), now)
     assert next_in_words(state, now) == ("the charge is tried", now)
     lost = Story(now="2026-01-15 10:00", bank=Bank(["lost"]))
@@ -140,6 +141,51 @@ def words(story: Story) -> list[str]:
     return [sentence(entry.kind, entry.data) for entry in story.timeline]
 
 
+@pytest.mark.parametrize(
+    ("kind", "data", "text"),
+    [
+        ("skip_planned", {"cycles": 3, "first": 4}, "Cycles 4 to 6 will be skipped."),
+        (
+            "cycles_not_billed",
+            {"cycles": 2, "first": 9, "why": "access was stopped"},
+            "Cycles 9 to 10 not billed: access was stopped.",
+        ),
+        ("notice_set", {"days": 0}, "No notices are sent before a renewal."),
+        ("notice_set", {"days": 1}, "Notices are sent 1 day before a renewal."),
+        (
+            "dunning_exhausted",
+            {"end_action": "cancel"},
+            "Dunning used its last attempt: the subscription is cancelled.",
+        ),
+        ("dunning_exhausted", {"end_action": "pause"}, "Dunning used its last attempt: the subscription is paused."),
+        ("collection_asked", {"trigger": "manual"}, "Collection asked for now: by hand."),
+        ("collection_asked", {"trigger": "pay"}, "Collection asked for now: the invoice is to be paid."),
+        ("collection_asked", {"trigger": "pay_link"}, "Collection asked for now: pay link."),
+        (
+            "invoice_issued",
+            {"total": 5, "amount_due": 5, "reason": "change", "cycle": 2, "currency": "JPY"},
+            "Invoice of 5 JPY issued for a change in cycle 2; 5 JPY due.",
+        ),
+        (
+            "credit_granted",
+            {"amount": 5, "balance": 9, "source": "unused", "currency": "JPY"},
+            "Credit of 5 JPY granted for unused time; balance 9 JPY.",
+        ),
+    ],
+)
+def test_fields_read_as_english(kind: str, data: EntryData, text: str) -> None:
+    assert sentence(kind, data) == text
+
+
+def test_no_sentence_shows_a_field_as_a_program_would() -> None:
+    bare = {kind for kind, text in SENTENCES.items() if "(s)" in text or re.search(r"\({\w+}\)", text)}
+    assert bare == {"payment_declined"}, "soft and hard are what declines are called everywhere"
+
+
+def test_every_moment_of_the_plan_has_its_words() -> None:
+    assert set(WHATS) == set(get_args(get_type_hints(TimePassed)["what"]))
+
+
 def test_a_life_in_sentences() -> None:
     story = Story(price(trial_days=7, trial_amount=100), now="2026-01-15 10:00", notice_days=1)
     story.until("2026-01-16 10:00").does(ExtendTrial(1)).does(EndTrial()).until("2026-01-20 10:00")
@@ -148,26 +194,26 @@ def test_a_life_in_sentences() -> None:
     assert words(story) == [
         "Created; starts 2026-01-15T09:00:00+00:00.",
         "Trial started; it ends 2026-01-22T09:00:00+00:00.",
-        "Invoice for 1.00 EUR issued (cycle 0, trial); 1.00 EUR due.",
+        "Invoice of 1.00 EUR issued for the trial; 1.00 EUR due.",
         "Paid 1.00 EUR by sandbox (attempt 1).",
         "Access started.",
         "Trial moved; it ends 2026-01-23T09:00:00+00:00.",
         "Trial ended early.",
         "Trial ended.",
-        "Invoice for 10.00 EUR issued (cycle 1, cycle); 10.00 EUR due.",
+        "Invoice of 10.00 EUR issued for cycle 1; 10.00 EUR due.",
         "Paid 10.00 EUR by sandbox (attempt 1).",
-        "1 cycle(s) from cycle 2 will be skipped.",
+        "Cycle 2 will be skipped.",
         "Planned skips taken back.",
-        "Credit of 0.50 EUR granted (agent); balance 0.50 EUR.",
+        "Credit of 0.50 EUR granted by an agent; balance 0.50 EUR.",
         "New terms planned for cycle 2: price_400.",
         "Charge of 0.70 EUR asked for: Cup.",
-        "Invoice for 0.70 EUR issued (cycle 2, one_off); 0.70 EUR due.",
+        "Invoice of 0.70 EUR issued for a charge by hand; 0.70 EUR due.",
         "Paid 0.70 EUR by sandbox (attempt 1).",
         "Will be cancelled at 2026-02-16T09:00:00+00:00.",
         "Cancellation taken back.",
         "Cycle 2 billed by force.",
         "New terms: price_400.",
-        "Invoice for 4.00 EUR issued (cycle 2, cycle); 3.50 EUR due.",
+        "Invoice of 4.00 EUR issued for cycle 2; 3.50 EUR due.",
         "Paid 3.50 EUR by sandbox (attempt 1).",
     ]
 
@@ -182,20 +228,20 @@ def test_trouble_in_sentences() -> None:
     assert words(story)[6:] == [
         "The gateway sandbox is down; the charge is parked.",
         "The answer of sandbox was lost; it is asked what became of attempt 1.",
-        "The customer must confirm the payment until 2026-02-16T09:01:30+00:00.",
+        "The customer must confirm the payment by 2026-02-16T09:01:30+00:00.",
         "Payment of 10.00 EUR declined: insufficient_funds (soft), attempt 1.",
         "Dunning started by policy default.",
         "Access goes on until 2026-02-16T09:02:00+00:00 although the payment failed.",
         "Retry 1 of 1 planned for 2026-02-16T08:00:00+00:00.",
         "Payment of 10.00 EUR declined: stolen_card (hard), attempt 2.",
-        "Dunning used its last attempt; next: stay_overdue.",
+        "Dunning used its last attempt: the subscription stays overdue.",
         "Access stopped.",
-        "Collection asked for now (card_update).",
+        "Collection asked for now: there is a new card.",
         "Paid 10.00 EUR by sandbox (attempt 3).",
         "Access started.",
         "Dunning ended: the invoice is paid.",
-        "1 cycle(s) from cycle 3 not billed: access was stopped.",
-        "Invoice for 10.00 EUR issued (cycle 4, cycle); 10.00 EUR due.",
+        "Cycle 3 not billed: access was stopped.",
+        "Invoice of 10.00 EUR issued for cycle 4; 10.00 EUR due.",
         "Paid 10.00 EUR by sandbox (attempt 1).",
     ]
 
@@ -213,21 +259,21 @@ def test_stops_and_ends_in_sentences() -> None:
         "Hold released.",
         "Put on hold by ops until 2026-02-20T09:00:00+00:00.",
         "Hold expired.",
-        "1 cycle(s) from cycle 2 not billed: catch-up policy.",
-        "Notices are sent 2 day(s) before a renewal (0: none).",
-        "Pause asked for (period_end).",
+        "Cycle 2 not billed: the catch-up policy leaves out what is so late.",
+        "Notices are sent 2 days before a renewal.",
+        "Pause asked for, to begin when the period ends.",
         "Planned pause taken back.",
-        "Pause asked for (now).",
+        "Pause asked for, to begin at once.",
         "Paused.",
         "Resumed; a new period starts.",
-        "Invoice for 10.00 EUR issued (cycle 3, cycle); 10.00 EUR due.",
+        "Invoice of 10.00 EUR issued for cycle 3; 10.00 EUR due.",
         "Paid 10.00 EUR by sandbox (attempt 1).",
         "Next billing date moved from 2026-03-20T23:00:00+00:00 to 2026-03-01T09:00:00+00:00.",
-        "1 cycle(s) from cycle 4 will be skipped.",
+        "Cycle 4 will be skipped.",
         "Cycle 4 skipped.",
         "Cancelled.",
         "Restarted; a new period starts.",
-        "Invoice for 10.00 EUR issued (cycle 5, cycle); 10.00 EUR due.",
+        "Invoice of 10.00 EUR issued for cycle 5; 10.00 EUR due.",
         "Paid 10.00 EUR by sandbox (attempt 1).",
         "Access started.",
     ]
