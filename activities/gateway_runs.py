@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -93,8 +93,8 @@ def at_each_gateway(request: GatewayRunRequest, served: Iterable[str]) -> list[t
     return [(request.run_id, request.gateway)]
 
 
-async def begin(connection: AsyncConnection, run: GatewayRun, kind: str, source: str, now: datetime) -> None:
-    """Write the row of a run, once; the API may have written it before."""
+async def begin(connection: AsyncConnection, run: GatewayRun, kind: str, source: str, now: datetime) -> GatewayRun:
+    """Write the row of a run, once (the API may have written it before). Returns the run as it was first begun."""
     parameters = {
         "id": run.run_id,
         "kind": kind,
@@ -107,6 +107,8 @@ async def begin(connection: AsyncConnection, run: GatewayRun, kind: str, source:
         "at": now,
     }
     await connection.execute(_BEGIN, parameters)
+    row = (await connection.execute(_BEGUN, {"id": run.run_id})).one()
+    return replace(run, cursor=row.cursor, since=row.since, until=row.until)
 
 
 async def advance(
@@ -142,6 +144,7 @@ ON CONFLICT (id) DO UPDATE SET since = excluded.since, until = excluded.until, c
 WHERE settlement_runs.place = ''
 """
 )
+_BEGUN = text("SELECT since, until, cursor FROM settlement_runs WHERE id = :id")
 _ADVANCE = text(
     """
 UPDATE settlement_runs SET place = :next, seen = seen + :seen, changed = changed + :changed,

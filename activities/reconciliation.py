@@ -65,8 +65,7 @@ class Reconciliations:
                 run = GatewayRun(
                     run_id, gateway, "report", since=since, until=max(until, since), in_flight_s=asked.in_flight_s
                 )
-                await begin(connection, run, KIND, asked.source, request.now)
-                runs.append(run)
+                runs.append(await begin(connection, run, KIND, asked.source, request.now))
         return tuple(runs)
 
     @activity.defn(name="reconcile_page")

@@ -61,8 +61,7 @@ class Settlements:
                 where = {"gateway": gateway, "kind": KIND, "overlap": OVERLAP_RUNS}
                 cursor = None if asked.from_start else await connection.scalar(_LAST_CURSOR, where)
                 run = GatewayRun(run_id, gateway, _LINES, cursor, in_flight_s=asked.in_flight_s)
-                await begin(connection, run, KIND, asked.source, request.now)
-                runs.append(run)
+                runs.append(await begin(connection, run, KIND, asked.source, request.now))
         return tuple(runs)
 
     @activity.defn(name="settle_page")

@@ -35,7 +35,7 @@ class EntryView(BaseModel):
     at: Instant
     kind: str
     description: str
-    customer_id: str
+    customer_id: str | None
     subscription_id: str | None
     invoice_id: str | None
     test_mode: bool

@@ -38,8 +38,11 @@ REFUND_ROUTES: Final = {
     "void_first": "give-back",
 }
 
+# The actions of `POST /v1/differences/{id}/resolve`.
+DIFFERENCE_ACTIONS: Final = {"recheck": "recheck", "adopt": "adopt", "dismiss": "dismiss"}
+
 
 def routes_of(kinds: tuple[str, ...]) -> list[str]:
     """The commands as callers know them."""
-    names = ROUTES | REFUND_ROUTES
+    names = ROUTES | REFUND_ROUTES | DIFFERENCE_ACTIONS
     return [names[kind] for kind in kinds if kind in names]

@@ -50,6 +50,8 @@ _TABLE: Final[tuple[tuple[tuple[Role, ...], tuple[str, ...]], ...]] = (
     (_LEADS, ("create_product", "change_product", "archive_product", "create_price", "archive_price")),
     (_LEADS, ("create_policy", "change_policy")),
     (_LEADS, ("set_refund_rules", "set_dispute_rules")),
+    # Our books and the gateways'.
+    (_LEADS_AND_OPS, ("create_settlement_run", "create_reconciliation_run", "resolve_difference")),
     # The machine.
     (_OPS, ("create_billing_run", "create_import", "trigger_schedule", "pause_schedule", "resume_schedule")),
 )

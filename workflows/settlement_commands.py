@@ -5,7 +5,7 @@ Everything here may be repeated under the same id: a repetition finds what was d
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from temporalio.client import ActivityFailureError, Client
@@ -41,14 +41,15 @@ class SettlementCommands:
         summary = f"Reconciliation with {gateway}"
         await self._start_once(ReconciliationWorkflow.run, request, f"reconciliation:{run_id}", summary)
 
-    async def resolve(self, request: ResolveRequest) -> None:
+    async def resolve(self, difference_id: str, action: str, *, actor: str, reason: str, command_id: str) -> None:
         """Carry out a command on a difference. Raises `NotFound`, `Refused`, `Unavailable`."""
+        request = ResolveRequest(difference_id, action, actor, reason, command_id, datetime.now(UTC))
 
         async def run() -> Resolved:
             handle = await self._client.start_activity(
                 "resolve_difference",
                 request,
-                id=f"difference:{request.difference_id}:{request.command_id}",
+                id=f"difference:{difference_id}:{command_id}",
                 task_queue=self._task_queue,
                 result_type=Resolved,
                 start_to_close_timeout=STEP_TIMEOUT,
@@ -56,7 +57,7 @@ class SettlementCommands:
                 heartbeat_timeout=STEP_HEARTBEAT,
                 retry_policy=BOOKS_RETRY,
                 id_conflict_policy=ActivityIDConflictPolicy.USE_EXISTING,
-                summary=f"{request.action} difference {request.difference_id}",
+                summary=f"{action} difference {difference_id}",
             )
             return await handle.result()
 
