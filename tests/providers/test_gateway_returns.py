@@ -338,6 +338,8 @@ async def test_a_report_in_pieces_and_twice_and_page_by_page_loses_no_line(till:
     lines, end = await all_lines(small, start)
     assert [line.reference for line in lines] == names * 2
     assert (await small.settlements(start)).more
+    first = await till.gateway.settlements(start)
+    assert (len(first.lines), first.more) == (3, True), "a page tells of one piece only"
     assert not (await small.settlements(end)).lines
     await small.aclose()
 
