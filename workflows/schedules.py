@@ -23,6 +23,7 @@ from activities.gateway_runs import GatewayRunRequest
 from activities.runs import BillingSegment, RunRequest
 from domain.errors import NotFound
 from workflows.billing_run import SCHEDULED, BillingRunWorkflow
+from workflows.credit import VoucherExpiryWorkflow
 from workflows.settlement import ReconciliationWorkflow, SettlementWorkflow
 
 CATCH_UP_EVERY: Final = timedelta(hours=1)
@@ -31,6 +32,7 @@ DAILY: Final = timedelta(days=1)
 # By UTC. Gateways close their day at midnight; what they settled is read before the books are compared.
 SETTLEMENT_AT: Final = timedelta(hours=2)
 RECONCILIATION_AT: Final = timedelta(hours=5)
+VOUCHER_EXPIRY_AT: Final = timedelta(hours=1)
 CATCH_UP_WINDOW: Final = timedelta(hours=12)
 
 
@@ -87,6 +89,15 @@ PLANS: Final = MappingProxyType(
             paused=False,
             note="compares our books with the gateways'; each difference is a task",
             at=RECONCILIATION_AT,
+        ),
+        "voucher-expiry": _Plan(
+            VoucherExpiryWorkflow.run,
+            None,
+            "voucher-expiry:nightly",
+            DAILY,
+            paused=False,
+            note="takes off what is left on vouchers whose end has come",
+            at=VOUCHER_EXPIRY_AT,
         ),
     }
 )
