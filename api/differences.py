@@ -100,9 +100,8 @@ async def resolve_difference(
 
 
 def _shown(row: Difference) -> DifferenceView:
-    same: dict[str, Any] = {
-        name: getattr(row, name) for name in DifferenceView.model_fields if name not in {"owed", "allowed"}
-    }
+    rest = DifferenceView.model_fields.keys() - {"owed", "allowed"}
+    same: dict[str, Any] = {name: getattr(row, name) for name in rest}
     sides: dict[str, Any] = {"ours": row.ours or None, "theirs": row.theirs or None}
     owed = row.theirs.get("moved", 0) - row.ours.get("moved", 0)
     allowed = list(DIFFERENCE_ACTIONS) if row.status == "open" else []
