@@ -4,6 +4,8 @@ The first claims the key and works; its answer is kept. The same request again g
 the same key is refused. A crash in the middle frees the key when the claim runs out, and since the ids of all that
 is created come from the key (`Once.id`), the repetition finds what the first had already done.
 
+Answers are kept for `KEPT`; each new key takes a few of the older ones away, so the table needs no cleaning.
+
 422 and 5xx answers are not kept: after the first nothing was done and the key may be used for the corrected
 request; after the second the same request may be sent again.
 """
@@ -14,10 +16,11 @@ import hashlib
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
+from urllib.parse import quote
 
 from fastapi import Request
 from fastapi.responses import Response
-from sqlalchemy import delete, func, literal, update
+from sqlalchemy import Delete, delete, func, literal, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 
 from api.errors import PROBLEM_JSON, Busy
@@ -31,6 +34,8 @@ from models.session import Database
 HEADER: Final = "Idempotency-Key"
 REPLAYED: Final = "Idempotent-Replayed"
 KEY_LENGTH_MAX: Final = 255
+KEPT: Final = timedelta(hours=72)
+SWEPT_PER_CLAIM_MAX: Final = 5  # more than one, or what was left over once would stay for ever
 CLAIM_MAX: Final = timedelta(seconds=90)  # above any request's time, so two never work on one key
 
 _UNPROCESSABLE: Final = 422
@@ -65,7 +70,8 @@ def asked(request: Request, caller: Caller, body: bytes) -> Asked:
         raise InvalidInput(HEADER, "every POST needs this header", code="idempotency_key_required")
     if not 1 <= len(key) <= KEY_LENGTH_MAX or not all("!" <= character <= "~" for character in key):
         raise InvalidInput(HEADER, f"is 1 to {KEY_LENGTH_MAX} visible ASCII characters", code="idempotency_key_invalid")
-    route = f"{request.method} {request.url.path}?{request.url.query}"
+    # Quoted, for the path comes decoded and may hold what a column of text does not take.
+    route = f"{request.method} {quote(request.url.path)}?{request.url.query}"
     return Asked(Once(caller.key_id, key), route, hashlib.sha256(body).hexdigest())
 
 
@@ -94,6 +100,7 @@ async def claim(database: Database, what: Asked) -> Response | None:
     )
     async with database.session() as session:
         if await session.scalar(mine) is not None:
+            await session.execute(_sweep())
             return None
         record = await idempotency_record(session, what.once.caller, what.once.key)
     if record is None:  # freed between the two statements: as good as busy, the caller repeats
@@ -104,6 +111,21 @@ async def claim(database: Database, what: Asked) -> Response | None:
         raise Busy("The first request with this key is still at work; repeat it in a moment.")
     media = PROBLEM_JSON if record.status >= 400 else "application/json"  # noqa: PLR2004 - where HTTP's errors begin
     return Response(record.body, record.status, {REPLAYED: "true"}, media)
+
+
+def _sweep() -> Delete:
+    """Take some answers away that are older than `KEPT`; one in use, or in other hands, is left alone."""
+    old = (
+        select(IdempotencyRecord.api_key_id, IdempotencyRecord.key)
+        .where(IdempotencyRecord.created_at < func.now() - literal(KEPT), IdempotencyRecord.locked_until < func.now())
+        .order_by(IdempotencyRecord.created_at)
+        .limit(SWEPT_PER_CLAIM_MAX)
+        .with_for_update(skip_locked=True)
+        .cte("old")
+    )
+    return delete(IdempotencyRecord).where(
+        tuple_(IdempotencyRecord.api_key_id, IdempotencyRecord.key).in_(select(old.c.api_key_id, old.c.key))
+    )
 
 
 async def intend(database: Database, once: Once, intention: str) -> str:

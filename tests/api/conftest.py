@@ -14,6 +14,7 @@ from api.context import Services
 from api.keys import create_key
 from models.session import Database
 from providers.gateways.registry import open_gateway
+from tests.stack_fixtures import shop as shop  # noqa: PLC0414 - a fixture is found where it is re-exported
 
 KEYS = count(1)
 
