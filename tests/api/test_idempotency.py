@@ -134,3 +134,54 @@ async def test_ids_come_from_caller_and_key(api: Caller, database: Database) -> 
         caller = await session.scalar(text("SELECT api_key_id FROM idempotency_records WHERE key = 'identity'"))
     assert caller is not None
     assert made["id"] == idempotency.Once(caller, "identity").id("cus")
+
+
+async def test_old_answers_go_as_new_keys_come(api: Caller, database: Database) -> None:
+    made = await api.post("/v1/customers", ADA, key="swept-0")
+    assert made.status_code == 201
+    old = [f"swept-{n}" for n in range(1, 2 * idempotency.SWEPT_PER_CLAIM_MAX + 1)]
+    for key in [*old, "swept-busy", "swept-young"]:
+        await api.post("/v1/customers", ADA, key=key)
+    aged = func.now() - idempotency.KEPT - timedelta(minutes=1)
+    over = func.now() - timedelta(minutes=1)
+    async with database.begin() as connection:
+        of = IdempotencyRecord.key
+        await connection.execute(update(IdempotencyRecord).where(of.like("swept-%")).values(locked_until=over))
+        await connection.execute(update(IdempotencyRecord).where(of.in_([*old, "swept-busy"])).values(created_at=aged))
+        young = func.now() - idempotency.KEPT + timedelta(minutes=1)
+        await connection.execute(update(IdempotencyRecord).where(of == "swept-young").values(created_at=young))
+        await connection.execute(
+            update(IdempotencyRecord).where(of == "swept-busy").values(locked_until=func.now() + timedelta(minutes=1))
+        )
+    for _ in range(2):
+        await api.post("/v1/customers", ADA)
+    async with database.session() as session:
+        left = await session.scalars(
+            select(IdempotencyRecord.key).where(IdempotencyRecord.key.like("swept-%")).order_by(IdempotencyRecord.key)
+        )
+        assert list(left) == ["swept-0", "swept-busy", "swept-young"]
+
+
+async def test_a_claim_sweeps_a_few_and_a_repetition_none(api: Caller, database: Database) -> None:
+    keys = [f"few-{n}" for n in range(idempotency.SWEPT_PER_CLAIM_MAX + 3)]
+    for key in ["few-again", *keys]:
+        await api.post("/v1/customers", ADA, key=key)
+    over = func.now() - timedelta(hours=1)
+    async with database.begin() as connection:
+        await connection.execute(
+            update(IdempotencyRecord)
+            .where(IdempotencyRecord.key.in_(keys))
+            .values(created_at=func.now() - idempotency.KEPT - timedelta(days=1), locked_until=over)
+        )
+
+    async def left() -> int:
+        async with database.session() as session:
+            counted = select(func.count()).select_from(IdempotencyRecord).where(IdempotencyRecord.key.in_(keys))
+            return await session.scalar(counted) or 0
+
+    assert (await api.post("/v1/customers", ADA, key="few-again")).headers["Idempotent-Replayed"] == "true"
+    assert await left() == len(keys)
+    await api.post("/v1/customers", ADA)
+    assert await left() == 3
+    await api.post("/v1/customers", ADA)
+    assert await left() == 0
