@@ -33,6 +33,7 @@ GOOD: dict[str, dict[str, Any]] = {
         "interval": {"count": 1, "unit": "month"},
         "policy": {"alignment": {"weekday": 1}},
     },
+    "/v1/blacklist": {"kind": "fingerprint", "value": "fp-of-nobody", "address": None, "reason": "x"},
     "/v1/dunning-policies": {"name": "p", "retries": [{"after_days": 1, "hour": 1}], "grace_days": 1},
     "/v1/customers/cus_nobody/addresses": {"kind": "billing", "line1": "x", "city": "x", "country": "DE"},
 }
