@@ -7,15 +7,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from temporalio.api.sdk.v1 import WorkflowMetadata
 
 from activities.runs import BillingSegment
 from domain.errors import Unavailable
 from domain.explain import SENTENCES, sentence
 from domain.forecast import Assume, forecast
-from domain.messages import BillDue, Envelope
+from domain.messages import BillDue, Envelope, ForceBill
 from domain.terms import DEFAULT_DUNNING, Trigger
 from tests.stack_fixtures import DAILY, NUMBERS, Shop, at
 from workflows.commands import workflow_id
+from workflows.policies import STEP_RETRY, TROUBLE_RETRY_AFTER
+from workflows.time_travel import TimeTravel
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
 
@@ -141,4 +144,41 @@ async def test_a_step_that_cannot_write_goes_on_once_it_can(shop: Shop) -> None:
     except Unavailable:
         await shop.commands.settled(sub)
     assert [row["status"] for row in await shop.invoices(sub)] == ["paid", "paid"]
+    await shop.audit(sub)
+
+
+async def details(shop: Shop, sub: str) -> str:
+    """What Temporal's UI says of this subscription."""
+    handle = shop.client.get_workflow_handle(workflow_id(sub))
+    said = await handle.query("__temporal_workflow_metadata", result_type=WorkflowMetadata)
+    return said.current_details
+
+
+async def test_a_step_that_fails_three_times_for_our_own_reasons_says_so_and_goes_on_by_itself(shop: Shop) -> None:
+    sub = (await shop.start(await shop.customer(VISA), await shop.terms())).id
+    # The database takes no attempt of this subscription for a while; all others go on.
+    await shop.execute(f"ALTER TABLE attempts ADD CONSTRAINT no_room CHECK (subscription_id <> '{sub}') NOT VALID")
+    try:
+        asking = asyncio.create_task(shop.send(sub, ForceBill()))
+
+        async def stuck() -> bool:
+            return "**Stuck**" in await details(shop, sub)
+
+        await shop.eventually(stuck, "the trouble is shown")
+        assert 'violates check constraint "no_room"' in await details(shop, sub)
+        history = await shop.client.get_workflow_handle(workflow_id(sub)).fetch_history()
+        tried = [
+            event.activity_task_started_event_attributes.attempt
+            for event in history.events
+            if event.HasField("activity_task_started_event_attributes")
+        ]
+        assert tried == [1, STEP_RETRY.maximum_attempts], "the first charge went well, this one was tried three times"
+    finally:
+        await shop.execute("ALTER TABLE attempts DROP CONSTRAINT no_room")
+    assert [row["status"] for row in await shop.invoices(sub)] == ["paid"], "nothing of the failed step stays"
+    await TimeTravel(shop.client).advance(shop.client.get_workflow_handle(workflow_id(sub)), TROUBLE_RETRY_AFTER)
+    assert (await asking).period is not None, "who asked gets the answer that was held up"
+    assert [row["status"] for row in await shop.invoices(sub)] == ["paid", "paid"]
+    assert "Stuck" not in await details(shop, sub)
+    assert (await details(shop, sub)).startswith("**active**")
     await shop.audit(sub)
