@@ -33,6 +33,8 @@ def outcome_of(kind: str, data: dict[str, Any]) -> ReturnOutcome:
     number = data["number"]
     if kind == "given_back":
         return Returned(number, data["gateway_id"])
+    if kind == "accepted":
+        return ReturnTaken(number, data["gateway_id"])
     if kind == "try_failed":
         return ReturnFailed(number, data["code"], data["message"])
     outcome = _SILENT.get(kind)
@@ -43,7 +45,6 @@ def outcome_of(kind: str, data: dict[str, Any]) -> ReturnOutcome:
 
 _SILENT: Mapping[str, Callable[[int], ReturnOutcome]] = MappingProxyType(
     {
-        "accepted": ReturnTaken,
         "answer_overdue": ReturnTaken,
         "outcome_unknown": ReturnUnknown,
         "outcome_overdue": ReturnUnknown,

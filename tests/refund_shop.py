@@ -80,6 +80,19 @@ class Till:
         now = await self.shop.commands.refunds.virtual_now(refund)
         return await self.shop.commands.refunds.advance(refund, moment + timedelta(seconds=1) - now)
 
+    async def dispute(self, sale: Sale) -> str:
+        """The customer's bank disputes the charge; only our books know, the gateway's are another test's."""
+        identity = f"dp_{next(NUMBERS)}"
+        await self.shop.execute(
+            "INSERT INTO disputes (id, gateway, gateway_id, attempt_id, invoice_id, subscription_id, customer_id,"
+            " amount, currency, status, opened_at, test_mode)"
+            " SELECT CAST(:id AS text), gateway, CAST(:id AS text), id, invoice_id, subscription_id, customer_id,"
+            " amount, currency, 'opened', now(), true FROM attempts WHERE id = :attempt",
+            id=identity,
+            attempt=sale.attempt,
+        )
+        return identity
+
     # What came of it
 
     async def row(self, refund: str) -> dict[str, Any]:
