@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import httpx
+from standardwebhooks import Webhook
 
 from local.gateway.books import Books, new_id, now_ms
 
@@ -154,8 +155,6 @@ class Events:
         return {"event": event.id, "at_ms": at, "status": status, "error": error}
 
     def _signed(self, event: Event, at: datetime, *, bad: bool) -> dict[str, str]:
-        from standardwebhooks import Webhook  # noqa: PLC0415 - only who sends events needs it
-
         # A bad signature is a right one of something else.
         text = f"{event.body} " if bad else event.body
         return {

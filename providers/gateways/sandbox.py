@@ -37,6 +37,7 @@ from providers.gateways.base import (
     TheirTransaction,
     TransactionPage,
 )
+from providers.gateways.signatures import read_signed
 
 CONNECTIONS_MAX: Final = 100
 # Well below the gateway's own limit: a connection that it closes just as we use it loses us an answer.
@@ -152,9 +153,6 @@ class SandboxGateway:
 
     def read_event(self, body: bytes, headers: Mapping[str, str]) -> GatewayNotice:
         """An event of at most five minutes, signed with the secret of the settings. Raises `BadSignature`."""
-        # Only who reads events needs the library that checks them.
-        from providers.gateways.signatures import read_signed  # noqa: PLC0415
-
         return read_signed(self._webhook_secret, body, headers)
 
     async def _charge(self, order: Order, *, capture: bool) -> Answer:
