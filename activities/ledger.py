@@ -9,6 +9,7 @@ from datetime import datetime
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from domain.calendar import whole_second
 from domain.ledger import Posting, balanced
 
 
@@ -38,7 +39,8 @@ async def post(connection: AsyncConnection, entry: DoubleEntry) -> bool:
         _ENTRY,
         {
             "id": entry.id,
-            "at": entry.at,
+            # The books count whole seconds, so that what is asked of an instant has all that happened at it.
+            "at": whole_second(entry.at),
             "kind": entry.kind,
             "customer": entry.customer_id,
             "subscription": entry.subscription_id,

@@ -54,7 +54,7 @@ class EntryQuery(PageQuery):
 class BalanceQuery(QueryModel):
     """At which time of the books (null: all of them), and of which books."""
 
-    at: Instant | None = None
+    at: Instant | None = Field(default=None, description="Up to this second, and with it")
     mode: Mode = "live"
 
 
