@@ -19,6 +19,7 @@ import httpx
 from temporalio.client import Client
 
 import settings
+from activities.disputes import GatewayEventRequest
 from activities.runs import BillingSegment
 from domain.errors import Refused
 from domain.messages import (
@@ -104,8 +105,17 @@ async def billing_run(shop: Shop) -> list[str]:
     return [workflow_id(sub), "billing-run:run_1"]
 
 
+async def dispute(shop: Shop) -> list[str]:
+    sub = (await shop.start(await shop.customer(VISA), await shop.terms())).id
+    data = {"dispute_id": "dp_1", "reference": (await shop.attempts(sub))[0]["reference"], "amount": 1000}
+    lost = GatewayEventRequest("sandbox", "evt_1", "dispute.lost", at("2027-03-05", 9), data | {"currency": "USD"})
+    await shop.commands.take_gateway_event(lost)
+    await shop.client.get_workflow_handle("gateway-event:sandbox:evt_1").result()
+    return [workflow_id(sub), "gateway-event:sandbox:evt_1"]
+
+
 SCENARIOS: Final = MappingProxyType(
-    {story.__name__: story for story in (renewals, dunning, gateway_trouble, commands, billing_run)}
+    {story.__name__: story for story in (renewals, dunning, gateway_trouble, commands, billing_run, dispute)}
 )
 
 

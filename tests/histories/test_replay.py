@@ -16,6 +16,7 @@ from tests.histories.record import FOLDER, SCENARIOS
 from worker import RUNNER
 from workflows.billing_run import BillingRunWorkflow
 from workflows.converter import data_converter
+from workflows.dispute import GatewayEventWorkflow
 from workflows.inputs import SubscriptionInput
 from workflows.subscription import SubscriptionWorkflow
 
@@ -26,6 +27,7 @@ SEEN = {
     "gateway_trouble": ("TimerFired", "ActivityTaskCompleted"),
     "commands": ("TimerCanceled", "WorkflowExecutionUpdateCompleted", "WorkflowExecutionContinuedAsNew"),
     "billing_run": ("ActivityTaskCompleted", "WorkflowExecutionCompleted"),
+    "dispute": ("WorkflowExecutionUpdateCompleted", "WorkflowExecutionCompleted"),
 }
 
 
@@ -35,7 +37,8 @@ def histories(name: str) -> list[WorkflowHistory]:
 
 
 def replayer(subscription: type, runner: WorkflowRunner = RUNNER) -> Replayer:
-    return Replayer(workflows=[subscription, BillingRunWorkflow], data_converter=data_converter, workflow_runner=runner)
+    workflows = [subscription, BillingRunWorkflow, GatewayEventWorkflow]
+    return Replayer(workflows=workflows, data_converter=data_converter, workflow_runner=runner)
 
 
 def _snake(name: str) -> str:
