@@ -22,6 +22,7 @@ from rich.text import Text
 
 from examples.demo.audit import audit
 from examples.demo.chapters import CHAPTERS, Chapter
+from examples.demo.money_back import NOTIFY
 from examples.demo.scene import Person, Scene, World
 from examples.demo.servers import Api, Gateway, Json, Mail, Problem
 
@@ -81,6 +82,7 @@ async def _set_the_stage(world: World, out: Console) -> None:
     """Catalogue, dunning policy, customers and their cards, all of it from `cast.json`."""
     cast: Json = json.loads(Path(__file__).with_name("cast.json").read_text())
     await world.api.post("/v1/dunning-policies", cast["dunning_policy"])
+    await world.api.put("/v1/rules/refunds", {"notify": [NOTIFY]})
     for product in cast["products"]:
         made = await world.api.post("/v1/products", {"code": product["code"], "name": product["name"]})
         for price in product["prices"]:

@@ -257,13 +257,25 @@ async def outage(s: Scene) -> None:
     s.expect("dunning never began", [], dunned)
 
 
+async def wait_for(look: Callable[[], Awaitable[Json | None]]) -> Json:
+    """Look again and again until there is something. Raises `TimeoutError`."""
+    async with asyncio.timeout(RUN_S_MAX):
+        while True:
+            found = await look()
+            if found is not None:
+                return found
+            await asyncio.sleep(0.1)
+
+
 async def _run(s: Scene) -> Json:
     """Call a billing run and wait for its end, as an outside scheduler does."""
-    run = await s.api.post("/v1/billing-runs", {"segment": {"tag": "agency"}})
-    async with asyncio.timeout(RUN_S_MAX):
-        while run["status"] == "running":
-            await asyncio.sleep(0.1)
-            run = await s.api.get(f"/v1/billing-runs/{run['id']}")
+    begun = await s.api.post("/v1/billing-runs", {"segment": {"tag": "agency"}})
+
+    async def ended() -> Json | None:
+        run = await s.api.get(f"/v1/billing-runs/{begun['id']}")
+        return None if run["status"] == "running" else run
+
+    run = await wait_for(ended)
     s.expect("the run saw one subscription", 1, run["seen"])
     return run
 

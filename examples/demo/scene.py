@@ -24,6 +24,7 @@ _FATES: Final = frozenset(
 _BEGINNINGS: Final = frozenset({"outcome_unknown", "gateway_down", "action_required"})
 _MARGIN: Final = 20
 _TEXT_WIDTH: Final = 48
+SETTLED_S_MAX: Final = 60.0
 _ALLOWED_SHOWN_MAX: Final = 4
 
 
@@ -137,6 +138,52 @@ class Scene:
         method = await self.api.post(f"/v1/customers/{self.who.id}/payment-methods", body)
         self.who.tokens.append(token)
         self.who.methods.append(method["id"])
+
+    # Giving back
+
+    async def settle(self, *charges: Json) -> None:
+        """The gateway settles these charges, and its report is read."""
+        await self.gateway.settle(*(charge["reference"] for charge in charges))
+        run = await self.api.post("/v1/settlement-runs", {})
+        async with asyncio.timeout(SETTLED_S_MAX):
+            while run["status"] == "running":
+                await asyncio.sleep(0.1)
+                run = await self.api.get(f"/v1/settlement-runs/{run['id']}")
+        self.tell("The gateway settles; its report is read.")
+
+    async def give_back(self, path: str, **body: Any) -> Json:
+        """Ask for a refund or void, and tell what came of it."""
+        refund = await self.api.post(path, body)
+        self._tell_tries(refund, told=0)
+        return refund
+
+    async def days(self, refund: Json, days: int) -> Json:
+        """Move a refund's own clock, and tell what was tried on the way."""
+        told = len(refund["tries"])
+        refund = await self.api.post(f"/v1/refunds/{refund['id']}/advance", {"days": days})
+        self._tell_tries(refund, told)
+        return refund
+
+    async def refund_refused(self, charge: Json, what: str, **body: Any) -> str:
+        """Ask for what has to be refused; tell and give its code."""
+        try:
+            await self.give_back(f"/v1/charges/{charge['id']}/{what}", **body)
+        except Problem as problem:
+            self.tell(f"{what} is refused: {problem.status} {problem.code}.")
+            return problem.code
+        return "taken"
+
+    def _tell_tries(self, refund: Json, told: int) -> None:
+        for each in refund["tries"][told:]:
+            at = shown.moment(each["at"], self.who.zone)
+            money = shown.amount(refund["amount"], refund["currency"])
+            words = f"{each['kind'].capitalize()} of {money}, {each['trigger']}: {each['status']}"
+            words += f", {each['code']}." if each["code"] else "."
+            self.lines.put_nowait(
+                Text.assemble((f"    {at.day:>2} {at:%b}  ", "cyan"), (f"{'Dunlin':<7} ", "bold"), words)
+            )
+        if refund["status"] != "succeeded":
+            self.tell(f"The refund is {refund['status']}.")
 
     # Reading
 

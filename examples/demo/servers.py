@@ -65,6 +65,10 @@ class Api:
         self.replays += response.headers.get("Idempotent-Replayed") == "true"
         return response.json()
 
+    async def put(self, path: str, body: Json) -> Json:
+        response = await self._send("PUT", path, json=body)
+        return response.json()
+
     async def patch(self, path: str, body: Json) -> Json:
         response = await self._send("PATCH", path, json=body)
         return response.json()
@@ -115,20 +119,36 @@ class Gateway:
         """The gateway's own log of calls, of one `token` or `reference`."""
         return (await self._send("GET", "/control/calls", params=of))["calls"]
 
-    async def captured(self) -> dict[str, int]:
-        """Currency → all the money it has taken, by its own books."""
-        return (await self._send("GET", "/control/books"))["captured"]
+    async def script_returns(self, name: str, **script: Any) -> None:
+        """What comes of the next refunds and voids of one sale (its reference)."""
+        await self._send("PUT", f"/control/returns/{name}/script", json=script)
+
+    async def settle(self, *references: str) -> None:
+        """Close a settlement batch of these sales."""
+        await self._send("POST", "/control/settle", json={"references": references})
+
+    async def dispute(self, charge: str, **given: Any) -> str:
+        """A customer disputes a sale at their bank; gives the gateway's name for it."""
+        return (await self._send("POST", "/control/disputes", json={"charge": charge, **given}))["id"]
+
+    async def decide(self, dispute: str, outcome: str) -> None:
+        """The bank decides: `won` or `lost`."""
+        await self._send("POST", f"/control/disputes/{dispute}/{outcome}")
+
+    async def books(self) -> Json:
+        """What it holds, by its own books: `captured` and `cash`, per currency."""
+        return await self._send("GET", "/control/books")
 
     async def report(self) -> list[Json]:
         """Every transaction it ever carried out, as its merchants see them."""
         found: list[Json] = []
-        after = 0
+        query: dict[str, str] = {}
         while True:
-            page = await self._send("GET", "/v1/report", params={"after": after})
+            page = await self._send("GET", "/v1/report", params=query)
             found += page["transactions"]
             if page["next_after"] is None:
                 return found
-            after = page["next_after"]
+            query = {"after": page["next_after"]}
 
     async def _send(self, method: str, path: str, **content: Any) -> Json:
         return _checked(f"gateway {method} {path}", await self._http.request(method, path, **content)).json()
