@@ -224,5 +224,15 @@ async def test_a_lost_dispute_blacklists_email_and_card(desk: Desk) -> None:
         {"kind": "fingerprint", "value": f"fp_{sale}", "actor": "system", "reason": reason},
     ]
     await desk.execute("UPDATE blacklist_entries SET removed_at = now(), removed_by = 'lead'")
-    await desk.hear(sale, "lost")
+    await desk.hear(sale, "opened", reason="said late")
     assert await desk.rows(entries) == [], "what a person took off stays off"
+
+
+async def test_a_rule_set_after_the_loss_is_not_for_it(desk: Desk) -> None:
+    sale = await desk.sale()
+    await desk.hear(sale, "lost")
+    await desk.rule(on_opened="cancel", blacklist_on_lost=True)
+    await desk.hear(sale, "opened")
+    assert (await desk.dispute(sale))["opened_at"] == event(sale, "opened").at, "it is noted when it was opened"
+    assert (await desk.dispute(sale))["consequence"] == {"lost": {"action": "cancel", "result": "due"}}
+    assert await desk.rows("SELECT id FROM blacklist_entries") == []
