@@ -42,6 +42,7 @@ KEYS = NOT_YET | {
         "card_update",
     ],
     *["exhaustion", "unknown_outcome", "no_method", "minor_units", "catch_up", "grace", "notice", "trigger"],
+    *["credit_use", "voucher_end"],
     "dst, tz",
 }
 HOLDERS = {
