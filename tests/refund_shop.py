@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -79,6 +80,16 @@ class Till:
         """Move the refund's own clock to a second past this moment."""
         now = await self.shop.commands.refunds.virtual_now(refund)
         return await self.shop.commands.refunds.advance(refund, moment + timedelta(seconds=1) - now)
+
+    async def rules(self, **rules: Any) -> None:
+        """The merchant's rules for refunds, as the API writes them; without any they are the default ones."""
+        await self.shop.execute("DELETE FROM business_policies WHERE key = 'refunds'")
+        if rules:
+            await self.shop.execute(
+                "INSERT INTO business_policies (key, value, updated_by)"
+                " VALUES ('refunds', CAST(:value AS jsonb), 'test')",
+                value=json.dumps(rules),
+            )
 
     async def dispute(self, sale: Sale) -> str:
         """The customer's bank disputes the charge; only our books know, the gateway's are another test's."""

@@ -126,7 +126,9 @@ class Bench:
 @pytest.fixture
 async def bench(shop: Shop) -> AsyncIterator[Bench]:
     gateway = open_gateway("sandbox", shop.stack.gateway_url, timeout_s=1, calls_per_second_max=1000)
-    yield Bench(Till(shop), gateway)
+    till = Till(shop)
+    yield Bench(till, gateway)
+    await till.rules()
     await gateway.aclose()
 
 
@@ -323,11 +325,7 @@ async def test_an_end_cut_at_every_seam_and_recorded_again_frees_what_was_held_o
 
 
 async def test_what_leaves_the_queue_frees_tells_and_asks_for_a_person_once(shop: Shop, bench: Bench) -> None:
-    await shop.execute(
-        "INSERT INTO business_policies (key, value, updated_by) VALUES ('refunds', CAST(:value AS jsonb), 'test')"
-        " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-        value='{"notify": ["money@example.net"]}',
-    )
+    await bench.till.rules(notify=["money@example.net"])
     sale = await bench.till.sale()
     request = await bench.opened(sale)
     await bench.till.script(sale, refunds_then="fail:closed")
@@ -346,7 +344,6 @@ async def test_what_leaves_the_queue_frees_tells_and_asks_for_a_person_once(shop
     tasks = await shop.rows("SELECT kind FROM tasks WHERE subject_id = :id", id=state.id)
     letters = await shop.rows("SELECT audience FROM messages WHERE refund_id = :id", id=state.id)
     assert (tasks, letters) == ([{"kind": "refund_exhausted"}], [{"audience": "staff"}])
-    await shop.execute("DELETE FROM business_policies WHERE key = 'refunds'")
 
 
 async def test_what_stays_unknown_opens_a_task_that_the_answer_closes(shop: Shop, bench: Bench) -> None:

@@ -10,7 +10,7 @@ import asyncio
 import json
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -36,12 +36,15 @@ from domain.messages import (
     Skip,
     When,
 )
+from domain.refund_messages import Approve, RefundMode, TryNow
 from domain.terms import Trigger
 from local.stack import Stack
 from models.session import Database
+from tests.refund_shop import Till
 from tests.stack_fixtures import Shop, at
 from workflows.commands import workflow_id
 from workflows.converter import data_converter
+from workflows.refund_commands import refund_workflow_id
 
 FOLDER: Final = Path(__file__).parent
 QUIET_S: Final = 1.0  # what has acted goes on as a new run once it is quiet
@@ -114,8 +117,30 @@ async def dispute(shop: Shop) -> list[str]:
     return [workflow_id(sub), "gateway-event:sandbox:evt_1"]
 
 
+async def refunds(shop: Shop) -> list[str]:
+    """The queue to its end, a lost answer, a try by hand, a void that settlement overtakes, an approval, a refusal."""
+    till = Till(shop)
+    await till.rules(approval_limits={"USD": 1500})
+    sale, unsettled, large = await till.sale(), await till.sale(settled=False), await till.sale(amount=2000)
+    await till.script(sale, refunds=[*["fail:closed_account"] * 4, "fail:busy", "error_before"])
+    given_up = await till.open(sale, amount=100)
+    await till.until(given_up.id, at("2027-03-05", 12))
+    by_hand = await till.open(sale, amount=200)
+    by_hand = await till.send(by_hand.id, TryNow())
+    await till.until(by_hand.id, at("2027-03-01", 12))
+    await till.script(unsettled, voids=["settles_first"])
+    overtaken = await till.open(unsettled, RefundMode.VOID_FIRST)
+    approved = await till.open(large)
+    await till.send(approved.id, Approve())
+    refused = till.wish(large)
+    with suppress(Refused):
+        await shop.commands.refunds.open(refused)
+    ids = (given_up.id, by_hand.id, overtaken.id, approved.id, refused.id)
+    return [refund_workflow_id(each) for each in ids]
+
+
 SCENARIOS: Final = MappingProxyType(
-    {story.__name__: story for story in (renewals, dunning, gateway_trouble, commands, billing_run, dispute)}
+    {story.__name__: story for story in (renewals, dunning, gateway_trouble, commands, billing_run, dispute, refunds)}
 )
 
 

@@ -18,6 +18,7 @@ from workflows.billing_run import BillingRunWorkflow
 from workflows.converter import data_converter
 from workflows.dispute import GatewayEventWorkflow
 from workflows.inputs import SubscriptionInput
+from workflows.refund import RefundWorkflow
 from workflows.subscription import SubscriptionWorkflow
 
 # What a scenario is recorded for: without these events its replay proves little.
@@ -28,6 +29,7 @@ SEEN = {
     "commands": ("TimerCanceled", "WorkflowExecutionUpdateCompleted", "WorkflowExecutionContinuedAsNew"),
     "billing_run": ("ActivityTaskCompleted", "WorkflowExecutionCompleted"),
     "dispute": ("WorkflowExecutionUpdateCompleted", "WorkflowExecutionCompleted"),
+    "refunds": ("TimerFired", "WorkflowExecutionUpdateCompleted", "WorkflowExecutionCompleted"),
 }
 
 
@@ -37,7 +39,7 @@ def histories(name: str) -> list[WorkflowHistory]:
 
 
 def replayer(subscription: type, runner: WorkflowRunner = RUNNER) -> Replayer:
-    workflows = [subscription, BillingRunWorkflow, GatewayEventWorkflow]
+    workflows = [subscription, BillingRunWorkflow, GatewayEventWorkflow, RefundWorkflow]
     return Replayer(workflows=workflows, data_converter=data_converter, workflow_runner=runner)
 
 

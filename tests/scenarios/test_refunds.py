@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -15,8 +16,10 @@ pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
 
 
 @pytest.fixture
-def till(shop: Shop) -> Till:
-    return Till(shop)
+async def till(shop: Shop) -> AsyncIterator[Till]:
+    till = Till(shop)
+    yield till
+    await till.rules()
 
 
 async def test_a_settled_charge_is_refunded_in_two_parts_and_never_above(shop: Shop, till: Till) -> None:
@@ -81,11 +84,7 @@ async def test_settlement_overtakes_the_void_and_a_refund_follows(till: Till) ->
 
 async def test_a_refund_fails_on_four_days_and_leaves_the_queue(shop: Shop, till: Till) -> None:
     """1 to 4 March 2027: the call and three daily retries, at the same time of day in New York."""
-    await shop.execute(
-        "INSERT INTO business_policies (key, value, updated_by) VALUES ('refunds', CAST(:value AS jsonb), 'test')"
-        " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-        value='{"notify": ["money@example.net", "lead@example.net"]}',
-    )
+    await till.rules(notify=["money@example.net", "lead@example.net"])
     sale = await till.sale()
     await till.script(sale, refunds_then="fail:closed_account")
     state = await till.open(sale)
@@ -116,7 +115,6 @@ async def test_a_refund_fails_on_four_days_and_leaves_the_queue(shop: Shop, till
     with pytest.raises(Refused) as over:
         await till.send(state.id, TryNow())
     assert (over.value.code, over.value.allowed) == ("refund_ended", ())
-    await shop.execute("DELETE FROM business_policies WHERE key = 'refunds'")
 
 
 async def test_a_refund_succeeds_on_the_second_day_of_the_queue(till: Till) -> None:
@@ -150,12 +148,8 @@ async def test_a_queued_refund_goes_to_another_card_or_is_taken_out(shop: Shop, 
     await till.audit(sale)
 
 
-async def test_a_large_refund_waits_for_another_lead_and_lapses_without_one(shop: Shop, till: Till) -> None:
-    await shop.execute(
-        "INSERT INTO business_policies (key, value, updated_by) VALUES ('refunds', CAST(:value AS jsonb), 'test')"
-        " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-        value='{"approval_limits": {"USD": 500}, "approval_hours": 24}',
-    )
+async def test_a_large_refund_waits_for_another_lead_and_lapses_without_one(till: Till) -> None:
+    await till.rules(approval_limits={"USD": 500}, approval_hours=24)
     sale = await till.sale(amount=2000)
     small = await till.open(sale, amount=500)
     assert small.status == "succeeded"
@@ -174,7 +168,6 @@ async def test_a_large_refund_waits_for_another_lead_and_lapses_without_one(shop
     assert forgotten.status == "lapsed"
     assert await till.held(sale) == (1001, 1001)
     await till.audit(sale)
-    await shop.execute("DELETE FROM business_policies WHERE key = 'refunds'")
 
 
 async def test_a_lost_answer_is_asked_for_and_nothing_is_sent_twice(shop: Shop, till: Till) -> None:
