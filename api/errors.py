@@ -27,6 +27,9 @@ PROBLEM_JSON: Final = "application/problem+json"
 RETRY_AFTER_S: Final = 2
 FIELD_ERRORS_MAX: Final = 50
 
+# What a client of Temporal says that was never connected; there is no type for it.
+NEVER_CONNECTED: Final = "Failed client connect"
+
 _log = structlog.get_logger(__name__)
 _UNPROCESSABLE: Final = 422
 _CODES: Final = {400: "bad_request", 404: "not_found", 405: "method_not_allowed"}
@@ -145,8 +148,8 @@ def answer(error: Exception) -> Response:  # noqa: C901, PLR0911, PLR0912 - one 
         case IntegrityError():
             return _constraint(error)
         case _ if _is_outage(error):
-            _log.warning("database_unavailable", error=type(error).__name__)
-            return _unavailable("The database does not answer.")
+            _log.warning("part_unavailable", error=type(error).__name__)
+            return _unavailable("The database or Temporal does not answer.")
         case _:
             _log.error("unexpected_error", exc_info=error)
             return problem(500, "internal_error", "Something went wrong here; it is logged. Repeat with the same key.")
@@ -202,6 +205,8 @@ def _field_error(found: dict[str, Any]) -> FieldError:
 
 
 def _is_outage(error: Exception) -> bool:
+    if isinstance(error, RuntimeError) and str(error).startswith(NEVER_CONNECTED):
+        return True
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
     return isinstance(error, OperationalError | InterfaceError | PoolTimeout | ConnectionError | TimeoutError)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
@@ -14,10 +16,11 @@ from api.fields import Body, Instant, Reason, View
 from api.fields import Query as QueryModel
 from api.names import ROUTES
 from api.routing import noun
-from domain.errors import NotFound
+from domain.errors import NotFound, Unavailable
 from domain.money import CURRENCIES
-from models.queries_operations import Stuck, stuck
+from models.queries_operations import Stuck, now_of, stuck
 from models.session import revision_of_code
+from workflows.commands import InTrouble
 
 router = noun("operations")
 public = APIRouter(tags=["operations"])
@@ -45,19 +48,25 @@ class Meta(BaseModel):
 class StuckView(View):
     """Something that waits for a person, or has been tried for too long."""
 
-    kind: str = Field(description="`subscription`, `charge` or `message`")
+    kind: str = Field(
+        description="`subscription`, `charge`, `refund`, `message`, `difference`, `gateway_event`, `task`, `step`"
+    )
     id: str
     subscription_id: str | None
-    customer_id: str
+    customer_id: str | None
     why: str
     since: Instant
+    age_s: int
+    owner: str | None = Field(description="Who has its open task; null is nobody yet")
+    task_id: str | None
     next_action: str
 
 
 class StuckList(BaseModel):
-    """The oldest first, at most `limit` of each kind."""
+    """The oldest first, at most `limit` of each kind. While Temporal does not answer, its `step`s are missing."""
 
     items: list[StuckView]
+    temporal: bool = Field(description="Whether Temporal was asked for steps that fail")
 
 
 class StuckQuery(QueryModel):
@@ -122,7 +131,13 @@ async def list_stuck(services: ServicesDep, query: Annotated[StuckQuery, Query()
     """What needs a person or is tried for too long, with the next thing to do. Nothing is dropped in silence."""
     async with services.database.session() as session:
         rows: list[Stuck] = await stuck(session, limit=query.limit, older_than_minutes=query.older_than_minutes)
-    return StuckList(items=[StuckView.model_validate(row) for row in rows])
+        now = await now_of(session)
+    try:
+        steps = [_step(each) for each in await services.commands.in_trouble(query.limit)]
+    except Unavailable:
+        steps = None
+    items = sorted([*rows, *(steps or ())], key=lambda each: (each.since, each.id))
+    return StuckList(items=[_stuck_view(each, now) for each in items], temporal=steps is not None)
 
 
 @router.get("/schedules")
@@ -152,6 +167,23 @@ async def resume_schedule(
     """Let it run by its times again."""
     await services.commands.resume_schedule(schedule_id, f"{caller.name}: {body.reason or 'resumed'}")
     return await _schedule(services, schedule_id)
+
+
+def _step(each: InTrouble) -> Stuck:
+    kind, _, identity = each.id.partition(":")
+    return Stuck(
+        "step",
+        each.id,
+        identity if kind == "subscription" else None,
+        each.customer_id,
+        each.trouble,
+        each.since,
+        "mend the cause; the step is tried again by itself, twice a minute",
+    )
+
+
+def _stuck_view(each: Stuck, now: datetime) -> StuckView:
+    return StuckView(**asdict(each), age_s=max(int((now - each.since).total_seconds()), 0))
 
 
 async def _schedule(services: ServicesDep, schedule_id: str) -> ScheduleView:

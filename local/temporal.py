@@ -25,6 +25,8 @@ SEARCH_ATTRIBUTES: Final = (
     ("DunlinProduct", "Keyword"),
     ("DunlinNextDue", "Datetime"),
     ("DunlinDunning", "Keyword"),
+    ("DunlinTrouble", "Keyword"),
+    ("DunlinTroubleSince", "Datetime"),
 )
 _PRAGMAS: Final = ("journal_mode=WAL", "synchronous=NORMAL")
 _DYNAMIC_CONFIG: Final = (

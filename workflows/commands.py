@@ -32,6 +32,7 @@ from workflows.message_commands import MessageCommands
 from workflows.refund_commands import RefundCommands
 from workflows.schedules import ScheduleInfo, Schedules
 from workflows.settlement_commands import SettlementCommands
+from workflows.sight import InTrouble, in_trouble
 from workflows.subscription import SubscriptionWorkflow, search_attributes
 from workflows.time_travel import TimeTravel
 
@@ -166,6 +167,10 @@ class Commands:
 
     async def resume_schedule(self, schedule_id: str, note: str) -> None:
         await answered(lambda: self._schedules.resume(schedule_id, note))
+
+    async def in_trouble(self, limit: int) -> list[InTrouble]:
+        """Workflows with a step that fails for our own reasons."""
+        return await in_trouble(self._client, limit)
 
     async def alive(self) -> bool:
         """Whether Temporal answers."""

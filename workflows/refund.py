@@ -35,6 +35,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.inputs import RefundInput
     from workflows.policies import STEP_HEARTBEAT, STEP_RETRY, STEP_TIMEOUT, TROUBLE_RETRY_AFTER
     from workflows.refusals import refuse
+    from workflows.trouble import Trouble
 
 
 @workflow.defn(name="Refund")
@@ -48,6 +49,7 @@ class RefundWorkflow:
         self._turn = asyncio.Lock()  # commands follow one another, each decided on what the one before it left
         self._quiet = False  # the loop has nothing more to do now
         self._woken = False  # a command changed the state
+        self._trouble = Trouble()
 
     @workflow.run
     async def run(self, given: RefundInput) -> RefundResult:
@@ -134,6 +136,7 @@ class RefundWorkflow:
             except ActivityError as error:
                 await self._show_trouble(wanted.id, error)
             else:
+                self._trouble.clear()
                 self._state, self._refusal = result.state, result.refusal
 
     async def _act(
@@ -153,14 +156,13 @@ class RefundWorkflow:
         except ActivityError as error:
             await self._show_trouble(state.id, error)
             return
+        self._trouble.clear()
         state = apply(state, fact, now)
         self._state = apply(state, Recorded(state.seq), now)
 
     async def _show_trouble(self, refund_id: str, error: ActivityError) -> None:
         """Our own machinery failed: say so where operators look, and try the same step again by the clock."""
-        trouble = str(error.cause or error)
-        workflow.logger.error("step failed", extra={"refund": refund_id, "trouble": trouble})
-        workflow.set_current_details(f"**Stuck**: {trouble}\n\nThe step is tried again every {TROUBLE_RETRY_AFTER}.")
+        self._trouble.show(error, refund=refund_id)
         await workflow.sleep(TROUBLE_RETRY_AFTER)
 
     async def _wait(self, state: RefundState, step: Wait) -> None:

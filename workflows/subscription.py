@@ -38,6 +38,7 @@ with workflow.unsafe.imports_passed_through():
         TROUBLE_RETRY_AFTER,
     )
     from workflows.refusals import refuse
+    from workflows.trouble import Trouble
 
 STATUS = SearchAttributeKey.for_keyword("DunlinStatus")
 CUSTOMER = SearchAttributeKey.for_keyword("DunlinCustomer")
@@ -85,7 +86,7 @@ class SubscriptionWorkflow:
         self._quiet = False  # the loop has nothing more to do now
         self._woken = False  # a command changed the state
         self._travelling = False  # its clock is being moved (test mode)
-        self._trouble: str | None = None
+        self._trouble = Trouble()
 
     @workflow.run
     async def run(self, given: SubscriptionInput) -> None:  # noqa: ARG002 - taken by __init__
@@ -173,18 +174,14 @@ class SubscriptionWorkflow:
         except ActivityError as error:
             await self._show_trouble(error)
             return
-        self._trouble = None
+        self._trouble.clear()
         self._steps += 1
         self._state = apply(self._state, fact, request.now)
         self._state = apply(self._state, Recorded(self._state.seq), request.now)
 
     async def _show_trouble(self, error: ActivityError) -> None:
         """Our own machinery failed: say so where operators look, and try the same step again by the clock."""
-        self._trouble = str(error.cause or error)
-        workflow.logger.error("step failed", extra={"subscription": self._state.id, "trouble": self._trouble})
-        workflow.set_current_details(
-            f"**Stuck**: {self._trouble}\n\nThe step is tried again every {TROUBLE_RETRY_AFTER}."
-        )
+        self._trouble.show(error, subscription=self._state.id)
         await workflow.sleep(TROUBLE_RETRY_AFTER)
 
     async def _wait(self, step: Wait) -> None:

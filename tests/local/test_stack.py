@@ -93,7 +93,8 @@ async def test_temporal_keeps_workflows_and_search_attributes_over_a_kill(stack:
     described = await client.get_workflow_handle("sleeper").describe()
     assert described.typed_search_attributes[status] == "active"
     assert {name for name, _ in temporal.SEARCH_ATTRIBUTES} == {
-        "DunlinStatus", "DunlinCustomer", "DunlinProduct", "DunlinNextDue", "DunlinDunning",
+        "DunlinStatus", "DunlinCustomer", "DunlinProduct", "DunlinNextDue", "DunlinDunning", "DunlinTrouble",
+        "DunlinTroubleSince",
     }  # fmt: skip
     await client.get_workflow_handle("sleeper").terminate()
 

@@ -165,6 +165,12 @@ async def test_a_step_that_fails_three_times_for_our_own_reasons_says_so_and_goe
             return "**Stuck**" in await details(shop, sub)
 
         await shop.eventually(stuck, "the trouble is shown")
+
+        async def listed() -> bool:
+            found = {each.id: each.trouble for each in await shop.commands.in_trouble(100)}
+            return 'violates check constraint "no_room"' in found.get(workflow_id(sub), "")
+
+        await shop.eventually(listed, "it is in the list of what is stuck")
         assert 'violates check constraint "no_room"' in await details(shop, sub)
         history = await shop.client.get_workflow_handle(workflow_id(sub)).fetch_history()
         tried = [
@@ -180,5 +186,10 @@ async def test_a_step_that_fails_three_times_for_our_own_reasons_says_so_and_goe
     assert (await asking).period is not None, "who asked gets the answer that was held up"
     assert [row["status"] for row in await shop.invoices(sub)] == ["paid", "paid"]
     assert "Stuck" not in await details(shop, sub)
+
+    async def gone() -> bool:
+        return workflow_id(sub) not in {each.id for each in await shop.commands.in_trouble(100)}
+
+    await shop.eventually(gone, "it has left the list")
     assert (await details(shop, sub)).startswith("**active**")
     await shop.audit(sub)
