@@ -37,14 +37,6 @@ class Compared:
     standing: Sequence[Finding]
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """How many differences stand open now, and how many were found gone."""
-
-    open: int
-    gone: int
-
-
 def transaction_of(row: Row[Any]) -> Transaction:
     """One of our rows, as `ours` and `OURS` give them."""
     return Transaction(
@@ -104,18 +96,16 @@ def _is_about(row: Row[Any], own: Transaction) -> bool:
     return (own.kind, own.reference) == (kind, row.reference) and own.gateway_id in {None, row.gateway_id}
 
 
-async def keep(connection: AsyncConnection, compared: Compared, run_id: str, now: datetime) -> Kept:
-    """Open what was found, once, each with its task; close what is gone, with its task.
+async def keep(connection: AsyncConnection, compared: Compared, run_id: str, now: datetime) -> int:
+    """Open what was found, once, each with its task; close what is gone, with its task. Returns how many are gone.
 
     What was dismissed stays so while both sides move the same money as they did then.
     """
     known = await _known(connection, compared)
-    standing = 0
     for finding in compared.findings:
         before = known.get((finding.transaction.reference, finding.mismatch.value), [])
         if any(_dismisses(row, finding) for row in before):
             continue
-        standing += 1
         await _open(connection, compared.gateway, finding, before, run_id, now)
     found = {(each.transaction.reference, each.mismatch.value) for each in compared.standing}
     gone = 0
@@ -123,7 +113,7 @@ async def keep(connection: AsyncConnection, compared: Compared, run_id: str, now
         for row in rows:
             if row.status == "open" and key not in found and Mismatch(row.kind) in compared.judged:
                 gone += await close(connection, row.id, "gone", actor=SYSTEM, resolution="equal", now=now)
-    return Kept(standing, gone)
+    return gone
 
 
 async def close(

@@ -77,11 +77,10 @@ class StepRequest:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What one step adds to a run: seen, changed here, differences that stand."""
+    """What one step adds to a run: what was seen, and what changed here because of it."""
 
     seen: int = 0
     changed: int = 0
-    differences: int = 0
 
 
 def at_each_gateway(request: GatewayRunRequest, served: Iterable[str]) -> list[tuple[str, str]]:
@@ -123,14 +122,13 @@ async def advance(
             "next": after.place,
             "seen": counts.seen,
             "changed": counts.changed,
-            "differences": counts.differences,
             "cursor": cursor,
         },
     )
 
 
 async def end(connection: AsyncConnection, run: GatewayRun, counts: Counts, now: datetime) -> None:
-    """The last step of a run."""
+    """The last step of a run. It keeps how many differences stand open at its gateway then."""
     await advance(connection, run, GatewayRun(run.run_id, run.gateway, "done"), counts)
     await connection.execute(_END, {"id": run.run_id, "at": now})
 
@@ -148,8 +146,15 @@ _BEGUN = text("SELECT since, until, cursor FROM settlement_runs WHERE id = :id")
 _ADVANCE = text(
     """
 UPDATE settlement_runs SET place = :next, seen = seen + :seen, changed = changed + :changed,
-    differences = differences + :differences, cursor = coalesce(:cursor, cursor)
+    cursor = coalesce(:cursor, cursor)
 WHERE id = :id AND place = :place
 """
 )
-_END = text("UPDATE settlement_runs SET status = 'done', ended_at = :at WHERE id = :id AND status = 'running'")
+_END = text(
+    """
+UPDATE settlement_runs SET status = 'done', ended_at = :at, differences = (
+    SELECT count(*) FROM differences WHERE differences.gateway = settlement_runs.gateway AND status = 'open'
+)
+WHERE id = :id AND status = 'running'
+"""
+)

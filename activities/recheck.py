@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio import activity
 
 from activities.alive import alive
-from activities.differences import Compared, Kept, close, keep, ours, reported
+from activities.differences import Compared, close, keep, ours, reported
 from activities.ledger import DoubleEntry, post
 from domain.errors import Broken, Refused
 from domain.ids import derive
@@ -89,6 +89,9 @@ class Differences:
         if request.action == "dismiss":
             await _close(connection, request, "dismissed", "dismissed")
             return
+        standing = await _standing(connection, row, theirs, request.now)
+        if not any(each.mismatch == row.kind for each in standing):
+            await _close(connection, request, "gone", "equal")
         finding = await recheck(connection, row, theirs, row.run_id, request.now)
         if request.action == "adopt" and finding is not None:
             await _adopt(connection, request, row, finding)
@@ -121,22 +124,21 @@ async def recheck(
     connection: AsyncConnection, row: Row[Any], theirs: list[Transaction], run_id: str, now: datetime
 ) -> Finding | None:
     """Compare both sides as they are now; the difference as it still stands, None where it is gone."""
+    standing = await _standing(connection, row, theirs, now)
+    await keep(connection, Compared(row.gateway, [row.reference], _EVERY, standing, standing), run_id, now)
+    return next((each for each in standing if each.mismatch == row.kind), None)
+
+
+async def _standing(
+    connection: AsyncConnection, row: Row[Any], theirs: list[Transaction], now: datetime
+) -> list[Finding]:
     here = await ours(connection, row.gateway, [row.reference])
-    standing = [
+    return [
         each
         for each in compare(here, theirs, now=now, in_flight=timedelta(0))
         # Found under its reference, so it is there: it only lies outside what was asked for.
         if each.mismatch is not Mismatch.MISSING_THERE or not theirs
     ]
-    await _keep(connection, row, standing, run_id, now)
-    return next((each for each in standing if each.mismatch == row.kind), None)
-
-
-async def _keep(
-    connection: AsyncConnection, row: Row[Any], standing: list[Finding], run_id: str, now: datetime
-) -> Kept:
-    compared = Compared(row.gateway, [row.reference], _EVERY, standing, standing)
-    return await keep(connection, compared, run_id, now)
 
 
 async def _adopt(connection: AsyncConnection, request: ResolveRequest, row: Row[Any], finding: Finding) -> None:

@@ -17,7 +17,7 @@ from sqlalchemy import text
 from temporalio import activity
 
 from activities.alive import alive
-from activities.differences import OURS, Compared, Kept, keep, ours, transaction_of, with_adopted
+from activities.differences import OURS, Compared, keep, ours, transaction_of, with_adopted
 from activities.gateway_runs import (
     PAGE_MAX,
     Counts,
@@ -183,8 +183,8 @@ class Reconciliations:
         findings = [each for each in standing if each in _again(each, now, run.in_flight)]
         async with self._database.begin() as connection:
             compared = Compared(run.gateway, references, judged, findings, standing)
-            kept = await keep(connection, compared, run.run_id, now) if references else Kept(0, 0)
-            await advance(connection, run, after, Counts(len(references), kept.gone, kept.open))
+            gone = await keep(connection, compared, run.run_id, now)
+            await advance(connection, run, after, Counts(len(references), gone))
         return after
 
     async def _confirmed(self, gateway: str, standing: Sequence[Finding], now: datetime) -> list[Finding]:

@@ -104,7 +104,7 @@ class Settlements:
 
 
 async def _mark(connection: AsyncConnection, run: GatewayRun, rows: Sequence[Row[Any]], now: datetime) -> Counts:
-    """Mark what these lines are about, and keep what does not fit. The differences that stand are counted here."""
+    """Mark what these lines are about, and keep what does not fit."""
     if not rows:
         return Counts()
     references = sorted({row.reference for row in rows})
@@ -132,8 +132,8 @@ async def _mark(connection: AsyncConnection, run: GatewayRun, rows: Sequence[Row
         ],
         standing=compare(here, there, now=now, in_flight=timedelta(0)),
     )
-    kept = await keep(connection, compared, run.run_id, now)
-    return Counts(changed=marked, differences=kept.open)
+    await keep(connection, compared, run.run_id, now)
+    return Counts(changed=marked)
 
 
 def _settled(row: Row[Any]) -> Transaction:

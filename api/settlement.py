@@ -53,7 +53,10 @@ class ReconciliationNew(Body):
 
 
 class SettlementRunView(View):
-    """A reading of reports: `seen` lines, `changed` charges and refunds marked settled, `differences` that stand."""
+    """A reading of reports: `seen` lines, `changed` charges and refunds marked settled.
+
+    `differences`: how many stood open at this gateway when it ended.
+    """
 
     id: str
     gateway: str
@@ -67,7 +70,7 @@ class SettlementRunView(View):
 
 
 class ReconciliationRunView(SettlementRunView):
-    """A comparison: `seen` references compared, `changed` differences found gone, `differences` that stand."""
+    """A comparison: `seen` references compared, `changed` differences found gone; the rest as for a reading."""
 
     since: Instant | None
     until: Instant | None
