@@ -157,6 +157,25 @@ async def test_a_forged_event_changes_nothing(shop: Shop, bank: Bank) -> None:
     await becomes(shop, disputed, "opened")
 
 
+async def test_an_event_of_an_unknown_sale_is_taken_up_when_it_is_sent_again(shop: Shop, bank: Bank) -> None:
+    subscription = f"sub_{next(NUMBERS)}"
+    disputed = f"dp_{subscription}"
+    data = {"dispute_id": disputed, "reference": f"charge:{subscription}:1:1", "amount": 1200, "currency": "USD"}
+    event = (await bank.control("POST", "events", {"type": "dispute.won", "data": data}))["id"]
+    heard = "SELECT outcome, handled_at FROM gateway_events WHERE body -> 'data' ->> 'dispute_id' = :dispute"
+
+    async def kept() -> bool:
+        return [row["outcome"] for row in await shop.rows(heard, dispute=disputed)] == ["unknown_sale"]
+
+    await shop.eventually(kept, "the event is kept")
+    await shop.start(await shop.customer(VISA), await shop.terms(1200), id=subscription)
+    await bank.control("POST", f"events/{event}/deliver", {})
+    await becomes(shop, disputed, "won")
+    (row,) = await shop.rows(heard, dispute=disputed)
+    assert row["handled_at"] is not None
+    await shop.audit(subscription)
+
+
 async def test_after_a_lost_dispute_the_card_is_not_charged_and_no_order_is_taken(
     shop: Shop, bank: Bank, live: Caller
 ) -> None:
