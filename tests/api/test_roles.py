@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from collections.abc import Mapping
 from itertools import chain
 
@@ -14,8 +16,11 @@ from api.keys import create_key, list_keys
 from api.routing import READING, Route
 from domain.roles import COMMANDS, Role, who_may
 from models.session import Database
+from settings import Settings
 from tests.api.conftest import KEYS, Caller
+from tests.conftest import Server
 from tests.domain.doc_tables import rows
+from tests.servers import ROOT
 
 ROUTES = {route.name: route for router in ROUTERS for route in router.routes if isinstance(route, Route)}
 CHANGING = {name: route for name, route in ROUTES.items() if route.methods != READING}
@@ -88,3 +93,25 @@ async def test_a_key_without_a_role_is_an_admins(http: httpx.AsyncClient, databa
 async def test_a_key_shows_its_role(database: Database) -> None:
     await create_key(database, "shown role", Role.LEAD)
     assert [key.role for key in await list_keys(database) if key.name == "shown role"] == [Role.LEAD]
+
+
+async def test_the_command_line_makes_a_key_of_a_role(postgres_server: Server) -> None:
+    url = await postgres_server.new_database()
+    environment = Settings(database_url=url).environment()
+
+    async def cli(*arguments: str) -> tuple[int | None, str]:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "cli.py", "api-key", *arguments),
+            cwd=ROOT,
+            env=environment,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        said, _ = await process.communicate()
+        return process.returncode, said.decode()
+
+    assert (await cli("create", "--name", "lea", "--role", "lead"))[0] == 0
+    code, said = await cli("list")
+    assert code == 0
+    assert [line.split()[-2:] for line in said.splitlines()] == [["lead", "lea"]]
+    assert (await cli("create", "--name", "eve", "--role", "queen"))[0] != 0
