@@ -150,10 +150,8 @@ async def _insert(connection: AsyncConnection, request: IssueVoucher, code: str)
             "at": request.at,
         },
     )
-    if written is None:
-        if await connection.scalar(_OWNER, {"code": code}) not in {None, request.id}:
-            raise InvalidInput("code", "another voucher has this code", code="taken")
-        return  # issued before, under this id
+    if written is None and await connection.scalar(_OWNER, {"code": code}) not in {None, request.id}:
+        raise InvalidInput("code", "another voucher has this code", code="taken")
     issued = await locked(connection, request.id)
     by = By(derive("led", request.id, Move.ISSUED), request.at, request.actor, request.reason)
     await move(connection, issued, Move.ISSUED, request.amount, by)

@@ -138,9 +138,9 @@ async def test_what_cannot_be_issued_leaves_nothing(bench: Bench) -> None:
 async def test_adjusted_once_for_each_id_and_never_below_zero(bench: Bench) -> None:
     voucher = await bench.voucher(1000)
     for _ in range(2):
-        assert await bench.adjust(voucher, -400, identity="led_one") == Moved(voucher)
-    assert await bench.left(voucher) == 600
-    answers = await asyncio.gather(*(bench.adjust(voucher, -250) for _ in range(4)))
+        assert await bench.adjust(voucher, -600, identity="led_one") == Moved(voucher)
+    assert await bench.left(voucher) == 400
+    answers = await asyncio.gather(*(bench.adjust(voucher, -150) for _ in range(4)))
     assert sum(answer == Moved(voucher) for answer in answers) == 2
     assert await bench.left(voucher) == 100
     assert (await bench.adjust("vch_nobody", 1)).code == "no_voucher"
