@@ -182,11 +182,10 @@ def _follows(state: RefundState) -> bool:
 
 def _queued(state: RefundState, now: datetime) -> RefundState:
     """Into the queue, or out of it after the last daily retry. A try by hand leaves the next day as it was."""
-    by_hand = state.trigger == "manual"
-    if state.retries >= REFUND_RETRIES_MAX and not by_hand:
+    if state.retries >= REFUND_RETRIES_MAX:
         return over(_gave_up(state, now, "exhausted", state.last_code), RefundPhase.FAILED, now)
     state = replace(state, first_failed_at=state.first_failed_at or now)
-    kept = state.retry_at if by_hand else None
+    kept = state.retry_at if state.trigger == "manual" else None
     at = kept if kept is not None and kept > now else _a_day_later(state, now)
     state = state.note(
         now,

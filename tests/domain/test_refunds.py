@@ -253,6 +253,8 @@ def test_a_try_by_hand_is_none_of_the_three_and_leaves_their_day() -> None:
         assert (state.phase, state.trigger) == (RefundPhase.TRY, "manual")
         state = failed(state, NOW + timedelta(hours=1))
     assert (state.retries, due(state)) == (0, tomorrow)
+    morning = failed(send(state, TryNow(), tomorrow - timedelta(hours=6)), tomorrow - timedelta(hours=6))
+    assert due(morning) == tomorrow, "also on that very day"
     state = send(state, TryNow(), tomorrow - timedelta(seconds=1))
     state = failed(state, tomorrow + timedelta(minutes=5))
     assert local(due(state)) == "28 Mar 15:30", "a try by hand that ended late pushes the next day"
