@@ -21,9 +21,10 @@ from temporalio.client import Client
 
 from api.app import create_app
 from api.context import Services
+from api.vault import Vault
 from models.session import Database, revision_of, revision_of_code
 from providers.gateways.registry import open_gateway
-from settings import EXIT_BAD_SETTINGS, Settings, load
+from settings import EXIT_BAD_SETTINGS, SECRET_KEY_RULE, Settings, load
 from workflows.commands import Commands
 from workflows.converter import data_converter
 
@@ -48,6 +49,9 @@ async def run(settings: Settings) -> int:
     """
     if settings.database_url is None or settings.temporal_address is None or settings.gateway_url is None:
         sys.stderr.write("server.py needs DATABASE_URL, DUNLIN_TEMPORAL_ADDRESS and DUNLIN_GATEWAY_URL\n")
+        return EXIT_BAD_SETTINGS
+    if settings.secret_key is None:
+        sys.stderr.write(f"server.py needs DUNLIN_SECRET_KEY, which {SECRET_KEY_RULE}\n")
         return EXIT_BAD_SETTINGS
     async with AsyncExitStack() as stack:
         database = Database.connect(
@@ -75,7 +79,8 @@ async def run(settings: Settings) -> int:
             lazy=True,
         )
         commands = Commands(client, settings.temporal_task_queue)
-        await _serve(settings, Services(database, commands, {gateway.name: gateway}))
+        vault = Vault.from_setting(settings.secret_key)
+        await _serve(settings, Services(database, commands, {gateway.name: gateway}, vault=vault))
     return 0
 
 

@@ -22,11 +22,13 @@ PREFIX: Final = "DUNLIN_"
 EXIT_BAD_SETTINGS: Final = 2
 WEBHOOK_SECRET_BYTES_MIN: Final = 24
 WEBHOOK_SECRET_BYTES_MAX: Final = 64
+SECRET_KEY_BYTES: Final = 32
+SECRET_KEY_RULE: Final = f"must be base64 of {SECRET_KEY_BYTES} random bytes, such as `openssl rand -base64 32` makes"
 WEBHOOK_SECRET_RULE: Final = (
     f"must be whsec_ and base64 of {WEBHOOK_SECRET_BYTES_MIN} to {WEBHOOK_SECRET_BYTES_MAX} bytes"
 )
 # A value of these may hold a password: an error names the setting and keeps the value to itself.
-_SECRET: Final = frozenset({"database_url", "api_key", "gateway_webhook_secret"})
+_SECRET: Final = frozenset({"database_url", "api_key", "gateway_webhook_secret", "secret_key"})
 
 
 def _postgresql_url(url: str) -> str:
@@ -59,6 +61,16 @@ def _webhook_secret(value: str) -> str:
     return value
 
 
+def _secret_key(value: str) -> str:
+    try:
+        key = base64.b64decode(value, validate=True)
+    except binascii.Error as error:
+        raise ValueError(SECRET_KEY_RULE) from error
+    if len(key) != SECRET_KEY_BYTES:
+        raise ValueError(SECRET_KEY_RULE)
+    return value
+
+
 def _one_line(value: str) -> str:
     if not value.isprintable():
         raise ValueError("must be one line of printable characters")
@@ -69,6 +81,7 @@ PostgresqlUrl = Annotated[str, AfterValidator(_postgresql_url)]
 Address = Annotated[str, AfterValidator(_address)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 WebhookSecret = Annotated[str, AfterValidator(_webhook_secret)]
+SecretKey = Annotated[str, AfterValidator(_secret_key)]
 OneLine = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_one_line)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 """A TCP port; 0 asks the system for a free one."""
@@ -98,6 +111,8 @@ class Settings(BaseSettings):
     smtp_port: Port | None = None
     smtp_from: OneLine = "Dunlin Billing <billing@dunlin.example>"
     public_url: HttpUrl | None = None
+    # What second factors are sealed with. None with the embedded stack: made once for its folder.
+    secret_key: Annotated[SecretKey | None, Field(repr=False)] = None
     # For commands that talk to the API. Not handed on to child processes, which need none.
     api_key: Annotated[OneLine | None, Field(repr=False, exclude=True)] = None
 

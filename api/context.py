@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, Request
 
 from api.idempotency import Once
 from api.keys import Caller
+from api.passwords import Passwords
+from api.vault import Vault
 from domain.errors import InvalidInput
 from models.session import Database
 from providers.gateways.base import Gateway
@@ -23,6 +25,8 @@ class Services:
     database: Database
     commands: Commands
     gateways: Mapping[str, Gateway]
+    vault: Vault = field(default_factory=Vault)
+    passwords: Passwords = field(default_factory=Passwords)
 
     def gateway(self, name: str | None) -> Gateway:
         """The gateway of that name, or the default one. Raises `InvalidInput` for a name not served."""

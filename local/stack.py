@@ -27,7 +27,7 @@ from alembic import command
 
 from local import postgres, temporal
 from local.ports import LOOPBACK, HeldPort, PortTaken
-from local.secret import webhook_secret
+from local.secret import secret_key, webhook_secret
 from local.supervisor import Probe, Spec, Supervisor, Tell
 from models.session import alembic_config
 
@@ -92,6 +92,7 @@ class Stack:
             api_port = await self._hold(self._given.api_port, "DUNLIN_API_PORT")
             public_url = self._given.public_url or f"http://{self._given.api_host}:{api_port}"
             self._know(api_port=api_port, public_url=public_url)
+            self._know(secret_key=secret_key(self.folder / "secret-key", self._given.secret_key))
             # At once: they know nothing of each other, and PostgreSQL's first start takes a second.
             async with asyncio.TaskGroup() as starting:
                 for start in (self._start_postgres, self._start_temporal, self._start_gateway, self._start_mailsink):

@@ -45,6 +45,8 @@ def test_every_setting_is_documented_with_its_default() -> None:
         ("DUNLIN_GATEWAY_WEBHOOK_SECRET", "c2VjcmV0", "must be whsec_ and base64 of 24 to 64 bytes"),
         ("DUNLIN_GATEWAY_WEBHOOK_SECRET", "whsec_c2VjcmV0", "must be whsec_ and base64 of 24 to 64 bytes"),
         ("DUNLIN_GATEWAY_WEBHOOK_SECRET", "whsec_?", "must be whsec_ and base64 of 24 to 64 bytes"),
+        ("DUNLIN_SECRET_KEY", "hunter2?", "must be base64 of 32 random bytes"),
+        ("DUNLIN_SECRET_KEY", "c2VjcmV0", "must be base64 of 32 random bytes"),
         ("DUNLIN_TEMPORAL_ADDRESS", "localhost", "must look like host:port"),
         ("DUNLIN_SMTP_FROM", "a@b.example\nBcc: c@d.example", "must be one line"),
         ("DUNLIN_SMTP_HOST", "mail.example", "must be set together"),
@@ -79,8 +81,11 @@ def test_a_bad_database_url_is_told_without_its_password(
     assert "hunter2" not in told
 
 
-def test_a_bad_secret_is_not_repeated(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setenv("DUNLIN_GATEWAY_WEBHOOK_SECRET", "whsec_hunter2")
+@pytest.mark.parametrize("name", ["DUNLIN_GATEWAY_WEBHOOK_SECRET", "DUNLIN_SECRET_KEY"])
+def test_a_bad_secret_is_not_repeated(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    monkeypatch.setenv(name, "whsec_hunter2")
     with pytest.raises(SystemExit):
         settings.load()
     assert "hunter2" not in capsys.readouterr().err

@@ -12,6 +12,7 @@ import pytest
 from api.app import create_app
 from api.context import Services
 from api.keys import create_key
+from api.vault import KEY_BYTES, Vault
 from models.session import Database
 from providers.gateways.registry import open_gateway
 from tests.stack_fixtures import shop as shop  # noqa: PLC0414 - a fixture is found where it is re-exported
@@ -55,7 +56,8 @@ class Caller:
 async def services(database: Database) -> AsyncIterator[Services]:
     """Reference data needs no Temporal, and nothing listens where the gateway should be."""
     gateway = open_gateway("sandbox", "http://127.0.0.1:9", timeout_s=1, calls_per_second_max=10)
-    yield Services(database, None, {gateway.name: gateway})  # pyright: ignore[reportArgumentType] - never asked here
+    vault = Vault(bytes(range(KEY_BYTES)))
+    yield Services(database, None, {gateway.name: gateway}, vault=vault)  # pyright: ignore[reportArgumentType] - never asked here
     await gateway.aclose()
 
 
