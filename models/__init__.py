@@ -15,11 +15,14 @@ from models.billing import (
     SubscriptionEvent,
 )
 from models.catalogue import DunningPolicy, Price, Product
+from models.contact import PhoneCall, StaffLetter
 from models.credits import CreditTransfer, Voucher, VoucherMovement
 from models.customers import Address, Customer, CustomerChange, PaymentMethod
 from models.disputes import BlacklistEntry, Dispute, GatewayEvent
 from models.imports import Import, ImportRow
+from models.logins import CustomerLogin, LoginTries
 from models.refunds import CreditNote, Refund, RefundEvent, RefundTry
+from models.relations import Note, NoteVersion, PointMovement, Review
 from models.settlement import Difference, ReportedTransaction, SettlementLine, SettlementRun
 from models.tasks import BusinessPolicy, BusinessPolicyChange, Task
 
@@ -37,6 +40,7 @@ __all__ = [
     "CreditTransfer",
     "Customer",
     "CustomerChange",
+    "CustomerLogin",
     "Difference",
     "Dispute",
     "DunningPolicy",
@@ -48,16 +52,23 @@ __all__ = [
     "InvoiceLine",
     "LedgerEntry",
     "LedgerPosting",
+    "LoginTries",
     "Message",
+    "Note",
+    "NoteVersion",
     "PaymentMethod",
+    "PhoneCall",
+    "PointMovement",
     "Price",
     "Product",
     "Refund",
     "RefundEvent",
     "RefundTry",
     "ReportedTransaction",
+    "Review",
     "SettlementLine",
     "SettlementRun",
+    "StaffLetter",
     "Subscription",
     "SubscriptionEvent",
     "Task",

@@ -123,7 +123,7 @@ class Attempt(Base):
 
     Status: pending (call under way or its answer lost), approved, declined, action_required, unknown,
     parked (gateway down, not sent), no_method, canceled. Settlement of an approved one: pending, settled or voided.
-    `returned` is what was given back or is reserved for that.
+    `returned` is what was given back or is reserved for that. `payer_id`: the parent whose method it was.
     """
 
     __tablename__ = "attempts"
@@ -133,6 +133,7 @@ class Attempt(Base):
         CheckConstraint("returned BETWEEN 0 AND amount", name="returned"),
         Index("ix_attempts_at", "at", "recorded_at", "id"),
         Index("ix_attempts_customer", "customer_id", "at"),
+        Index("ix_attempts_payer", "payer_id", "at", postgresql_where=text("payer_id IS NOT NULL")),
         Index("ix_attempts_recorded", "recorded_at", "reference"),
         Index(
             "ix_attempts_open",
@@ -146,6 +147,7 @@ class Attempt(Base):
     invoice_id: Mapped[Id] = mapped_column(ForeignKey("invoices.id"))
     subscription_id: Mapped[Id]
     customer_id: Mapped[Id]
+    payer_id: Mapped[Id | None]
     number: Mapped[int]
     reference: Mapped[str]
     trigger: Mapped[str]

@@ -18,14 +18,20 @@ def invoice_prefix_of(customer_id: str) -> str:
 
 
 class Customer(Base):
-    """One person or company that pays. `invoice_seq` numbers its invoices without gaps."""
+    """One person or company that pays. `invoice_seq` numbers its invoices without gaps.
+
+    A child (`parent_id`) with `pays` `parent` is charged on the parent's methods; else on its own.
+    """
 
     __tablename__ = "customers"
     __table_args__ = (
         UniqueConstraint("external_id"),
         CheckConstraint("notice_days >= 0", name="notice_days"),
+        CheckConstraint("parent_id <> id", name="parent"),
+        CheckConstraint("pays = 'self' OR pays = 'parent' AND parent_id IS NOT NULL", name="pays"),
         Index("ix_customers_email", text("lower(email)")),
         Index("ix_customers_created", "created_at", "id"),
+        Index("ix_customers_parent", "parent_id", "created_at", "id", postgresql_where=text("parent_id IS NOT NULL")),
         Index("ix_customers_tags", "tags", postgresql_using="gin"),
     )
 
@@ -46,6 +52,8 @@ class Customer(Base):
     agent: Mapped[str | None]
     notice_days: Mapped[int] = mapped_column(server_default="0")
     dunning_policy_id: Mapped[Id | None] = mapped_column(ForeignKey("dunning_policies.id"))
+    parent_id: Mapped[Id | None] = mapped_column(ForeignKey("customers.id"))
+    pays: Mapped[str] = mapped_column(server_default="self")
     invoice_prefix: Mapped[str]
     invoice_seq: Mapped[int] = mapped_column(server_default="0")
     tags: Mapped[list[Any]] = mapped_column(server_default=text("'[]'::jsonb"))
