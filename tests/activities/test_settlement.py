@@ -67,6 +67,7 @@ async def test_a_run_goes_on_where_the_one_before_the_last_ended(desk: Desk) -> 
         await desk.settle()
         seen.append((await desk.read_reports())["seen"])
     assert seen == [1, 2, 2, 2], "its own line, and that of the run before once more"
+    assert (await desk.read_reports(from_start=True))["seen"] == 4
 
 
 async def test_runs_that_meet_mark_each_charge_once(desk: Desk) -> None:

@@ -135,6 +135,14 @@ def test_a_decline_and_its_successful_repetition_are_one_story() -> None:
 def test_a_sale_and_a_refund_under_one_reference_are_two() -> None:
     other = replace(REFUND, reference=SALE.reference)
     assert [each.theirs for each in compare([SALE], [SALE, other], now=NOW)] == [other]
+    nameless = replace(SALE, gateway_id=None)
+    assert found(nameless, other) == ["missing_here", "missing_there"]
+
+
+def test_partners_are_those_with_the_same_id_before_those_without() -> None:
+    nameless = replace(SALE, gateway_id=None, amount=900)
+    (finding,) = compare([SALE], [nameless, SALE], now=NOW)
+    assert finding == Finding(Mismatch.MISSING_HERE, None, nameless)
 
 
 STATES = st.sampled_from(["captured", "settled", "succeeded", "voided", "declined", "failed", "action_required"])
