@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from fastapi import APIRouter, Request, Security
@@ -10,8 +11,8 @@ from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 
-from api import errors, idempotency
-from api.keys import authenticate
+from api import activity, errors, idempotency
+from api.keys import Caller, authenticate
 from api.roles import require
 from domain.errors import InvalidInput
 
@@ -23,6 +24,16 @@ _bearer = HTTPBearer(
 )
 
 _Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+@dataclass(slots=True)
+class _Given:
+    """What is known of a request so far. `claimed`: it is the one that works under its idempotency key."""
+
+    caller: Caller
+    asked: idempotency.Asked | None = None
+    claimed: bool = False
+    replayed: bool = False
 
 
 class Edge(APIRoute):
@@ -77,22 +88,43 @@ class Route(Edge):
         database = request.app.state.services.database
         caller = await authenticate(database, request.headers.get("authorization"))
         request.state.caller = caller
+        given = _Given(caller)
+        try:
+            response = await self._work(request, own, given)
+        except Exception as error:  # noqa: BLE001 - whatever it is: it is logged, and the key freed or the answer kept
+            response = errors.answer(error)
+        await self._close(request, given, response)
+        return response
+
+    async def _work(self, request: Request, own: _Handler, given: _Given) -> Response:
         if self.methods != READING:
-            require(caller, self.name)
+            require(given.caller, self.name)
         self._refuse_unknown_query(request)
         request, body = await self._read(request)
         if request.method != "POST":
             return await own(request)
-        asked = idempotency.asked(request, caller, body)
-        request.state.once = asked.once
-        if (before := await idempotency.claim(database, asked)) is not None:
+        given.asked = idempotency.asked(request, given.caller, body)
+        request.state.once = given.asked.once
+        before = await idempotency.claim(request.app.state.services.database, given.asked)
+        if before is not None:
+            given.replayed = True
             return before
-        try:
-            response = await own(request)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the key must be freed or the answer kept
-            response = errors.answer(error)
-        await idempotency.settle(database, asked, response)
-        return response
+        given.claimed = True
+        return await own(request)
+
+    async def _close(self, request: Request, given: _Given, response: Response) -> None:
+        """Log the request and keep its answer, both or neither: no answer leaves that is not logged."""
+        if self.methods == READING:
+            line = activity.of_reading(request, given.caller, self.name, response)
+        else:
+            key = given.asked.once.key if given.asked else None
+            line = activity.of_command(request, given.caller, self.name, response, key=key, replayed=given.replayed)
+        if line is None:
+            return
+        async with request.app.state.services.database.begin() as connection:
+            await connection.execute(line)
+            if given.asked is not None and given.claimed:
+                await connection.execute(idempotency.settled(given.asked, response))
 
 
 class LargeRoute(Route):
