@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 from fastapi import Request
 from fastapi.responses import Response
-from sqlalchemy import Delete, delete, func, literal, select, tuple_, update
+from sqlalchemy import Delete, Update, delete, func, literal, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 
 from api.errors import PROBLEM_JSON, Busy
@@ -143,16 +143,13 @@ async def intend(database: Database, once: Once, intention: str) -> str:
         return (await connection.execute(noted)).scalar_one() or intention
 
 
-async def settle(database: Database, what: Asked, response: Response) -> None:
-    """Keep the answer, or free the key (see above)."""
+def settled(what: Asked, response: Response) -> Delete | Update:
+    """The statement that keeps the answer, or frees the key (see above)."""
     record = (IdempotencyRecord.api_key_id == what.once.caller) & (IdempotencyRecord.key == what.once.key)
     if response.status_code == _UNPROCESSABLE:
-        statement = delete(IdempotencyRecord).where(record)
-    elif response.status_code >= _SERVER_ERROR:
+        return delete(IdempotencyRecord).where(record)
+    if response.status_code >= _SERVER_ERROR:
         # The row stays, and with it the digest: part of the work may be done under ids made from this key.
-        statement = update(IdempotencyRecord).where(record).values(locked_until=func.now())
-    else:
-        body = bytes(response.body).decode()
-        statement = update(IdempotencyRecord).where(record).values(status=response.status_code, body=body)
-    async with database.begin() as connection:
-        await connection.execute(statement)
+        return update(IdempotencyRecord).where(record).values(locked_until=func.now())
+    body = bytes(response.body).decode()
+    return update(IdempotencyRecord).where(record).values(status=response.status_code, body=body)
