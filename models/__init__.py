@@ -21,12 +21,15 @@ from models.customers import Address, Customer, CustomerChange, PaymentMethod
 from models.disputes import BlacklistEntry, Dispute, GatewayEvent
 from models.imports import Import, ImportRow
 from models.logins import CustomerLogin, LoginTries
+from models.logs import AccessLine, ActivityLine
 from models.refunds import CreditNote, Refund, RefundEvent, RefundTry
 from models.relations import Note, NoteVersion, PointMovement, Review
 from models.settlement import Difference, ReportedTransaction, SettlementLine, SettlementRun
 from models.tasks import BusinessPolicy, BusinessPolicyChange, Task
 
 __all__ = [
+    "AccessLine",
+    "ActivityLine",
     "Address",
     "ApiKey",
     "Attempt",
