@@ -83,11 +83,9 @@ async def claim(database: Database, what: Asked) -> Response | None:
     until = func.now() + literal(CLAIM_MAX)
     mine = (
         insert(IdempotencyRecord)
-        .values(
-            api_key_id=what.once.caller, key=what.once.key, route=what.route, digest=what.digest, locked_until=until
-        )
+        .values(caller_id=what.once.caller, key=what.once.key, route=what.route, digest=what.digest, locked_until=until)
         .on_conflict_do_update(
-            index_elements=[IdempotencyRecord.api_key_id, IdempotencyRecord.key],
+            index_elements=[IdempotencyRecord.caller_id, IdempotencyRecord.key],
             set_={"locked_until": until},
             where=(
                 IdempotencyRecord.status.is_(None)
@@ -116,7 +114,7 @@ async def claim(database: Database, what: Asked) -> Response | None:
 def _sweep() -> Delete:
     """Take some answers away that are older than `KEPT`; one in use, or in other hands, is left alone."""
     old = (
-        select(IdempotencyRecord.api_key_id, IdempotencyRecord.key)
+        select(IdempotencyRecord.caller_id, IdempotencyRecord.key)
         .where(IdempotencyRecord.created_at < func.now() - literal(KEPT), IdempotencyRecord.locked_until < func.now())
         .order_by(IdempotencyRecord.created_at)
         .limit(SWEPT_PER_CLAIM_MAX)
@@ -124,7 +122,7 @@ def _sweep() -> Delete:
         .cte("old")
     )
     return delete(IdempotencyRecord).where(
-        tuple_(IdempotencyRecord.api_key_id, IdempotencyRecord.key).in_(select(old.c.api_key_id, old.c.key))
+        tuple_(IdempotencyRecord.caller_id, IdempotencyRecord.key).in_(select(old.c.caller_id, old.c.key))
     )
 
 
@@ -135,7 +133,7 @@ async def intend(database: Database, once: Once, intention: str) -> str:
     """
     noted = (
         update(IdempotencyRecord)
-        .where(IdempotencyRecord.api_key_id == once.caller, IdempotencyRecord.key == once.key)
+        .where(IdempotencyRecord.caller_id == once.caller, IdempotencyRecord.key == once.key)
         .values(body=func.coalesce(IdempotencyRecord.body, intention))
         .returning(IdempotencyRecord.body)
     )
@@ -145,7 +143,7 @@ async def intend(database: Database, once: Once, intention: str) -> str:
 
 def settled(what: Asked, response: Response) -> Delete | Update:
     """The statement that keeps the answer, or frees the key (see above)."""
-    record = (IdempotencyRecord.api_key_id == what.once.caller) & (IdempotencyRecord.key == what.once.key)
+    record = (IdempotencyRecord.caller_id == what.once.caller) & (IdempotencyRecord.key == what.once.key)
     if response.status_code == _UNPROCESSABLE:
         return delete(IdempotencyRecord).where(record)
     if response.status_code >= _SERVER_ERROR:

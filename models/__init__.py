@@ -22,8 +22,10 @@ from models.disputes import BlacklistEntry, Dispute, GatewayEvent
 from models.imports import Import, ImportRow
 from models.logins import CustomerLogin, LoginTries
 from models.logs import AccessLine, ActivityLine
+from models.people import Person, PersonSession, RecoveryCode, SignInPlace, SignInThrottle
 from models.refunds import CreditNote, Refund, RefundEvent, RefundTry
 from models.relations import Note, NoteVersion, PointMovement, Review
+from models.search import CustomerSearch, CustomField, CustomValue, Segment, search_words
 from models.settlement import Difference, ReportedTransaction, SettlementLine, SettlementRun
 from models.tasks import BusinessPolicy, BusinessPolicyChange, Task
 
@@ -41,9 +43,12 @@ __all__ = [
     "BusinessPolicyChange",
     "CreditNote",
     "CreditTransfer",
+    "CustomField",
+    "CustomValue",
     "Customer",
     "CustomerChange",
     "CustomerLogin",
+    "CustomerSearch",
     "Difference",
     "Dispute",
     "DunningPolicy",
@@ -60,21 +65,28 @@ __all__ = [
     "Note",
     "NoteVersion",
     "PaymentMethod",
+    "Person",
+    "PersonSession",
     "PhoneCall",
     "PointMovement",
     "Price",
     "Product",
+    "RecoveryCode",
     "Refund",
     "RefundEvent",
     "RefundTry",
     "ReportedTransaction",
     "Review",
+    "Segment",
     "SettlementLine",
     "SettlementRun",
+    "SignInPlace",
+    "SignInThrottle",
     "StaffLetter",
     "Subscription",
     "SubscriptionEvent",
     "Task",
     "Voucher",
     "VoucherMovement",
+    "search_words",
 ]

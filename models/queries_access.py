@@ -20,5 +20,5 @@ async def keys(session: AsyncSession) -> Sequence[ApiKey]:
     return (await session.scalars(select(ApiKey).order_by(ApiKey.created_at, ApiKey.id))).all()
 
 
-async def idempotency_record(session: AsyncSession, api_key_id: str, key: str) -> IdempotencyRecord | None:
-    return await session.get(IdempotencyRecord, (api_key_id, key))
+async def idempotency_record(session: AsyncSession, caller_id: str, key: str) -> IdempotencyRecord | None:
+    return await session.get(IdempotencyRecord, (caller_id, key))

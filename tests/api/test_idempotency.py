@@ -131,7 +131,7 @@ async def test_the_key_is_asked_for_and_checked(api: Caller) -> None:
 async def test_ids_come_from_caller_and_key(api: Caller, database: Database) -> None:
     made = (await api.post("/v1/customers", ADA, key="identity")).json()
     async with database.session() as session:
-        caller = await session.scalar(text("SELECT api_key_id FROM idempotency_records WHERE key = 'identity'"))
+        caller = await session.scalar(text("SELECT caller_id FROM idempotency_records WHERE key = 'identity'"))
     assert caller is not None
     assert made["id"] == idempotency.Once(caller, "identity").id("cus")
 
