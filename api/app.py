@@ -23,6 +23,7 @@ from api import (
     imports,
     invoices,
     ledger,
+    logs,
     messages,
     operations,
     payment_methods,
@@ -64,6 +65,7 @@ ROUTERS: Final = (
     imports.router,
     tasks.router,
     rules.router,
+    logs.router,
     operations.router,
     operations.public,
 )
