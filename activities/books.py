@@ -128,7 +128,8 @@ SELECT c.email, c.first_name, c.last_name, c.company, c.language, c.time_zone, c
             'id', m.id, 'gateway', m.gateway, 'token', m.token, 'brand', m.brand, 'last4', m.last4
         ) ORDER BY m.position, m.created_at, m.id)
         FROM payment_methods AS m
-        WHERE m.customer_id = c.id AND m.removed_at IS NULL AND NOT EXISTS (
+        WHERE m.customer_id = CASE c.pays WHEN 'parent' THEN c.parent_id ELSE c.id END
+        AND m.removed_at IS NULL AND NOT EXISTS (
             SELECT 1 FROM blacklist_entries AS b
             WHERE b.kind = 'fingerprint' AND b.value = m.fingerprint AND b.removed_at IS NULL
         )
@@ -156,7 +157,8 @@ class Method:
 class Payer:
     """The customer as billing needs it: whom to write to, and what to charge, in order of use.
 
-    A card on the blacklist is not among the methods: nothing is charged to it, as if it had been removed.
+    A child that its parent pays for is written to itself, and charged on the parent's methods. A card on the blacklist
+    is not among the methods: nothing is charged to it, as if it had been removed.
     """
 
     reader: Reader

@@ -263,11 +263,12 @@ LIMIT 1
 _INTEND = text(
     """
 INSERT INTO attempts (
-    id, invoice_id, subscription_id, customer_id, number, reference, trigger, payment_method_id, gateway, amount,
-    currency, status, at, test_mode
+    id, invoice_id, subscription_id, customer_id, payer_id, number, reference, trigger, payment_method_id, gateway,
+    amount, currency, status, at, test_mode
 ) VALUES (
-    :id, :invoice, :subscription, :customer, :number, :reference, :trigger, :method, :gateway, :amount,
-    :currency, 'pending', :at, :test_mode
+    :id, :invoice, :subscription, :customer,
+    (SELECT m.customer_id FROM payment_methods AS m WHERE m.id = :method AND m.customer_id <> :customer),
+    :number, :reference, :trigger, :method, :gateway, :amount, :currency, 'pending', :at, :test_mode
 ) ON CONFLICT DO NOTHING
 RETURNING id
 """

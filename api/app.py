@@ -34,6 +34,7 @@ from api import (
     subscription_commands,
     subscriptions,
     tasks,
+    ties,
     vouchers,
 )
 from api.context import Services
@@ -42,6 +43,7 @@ from api.idempotency import HEADER, KEY_LENGTH_MAX, REPLAYED
 VERSION: Final = "0.1.0"
 ROUTERS: Final = (
     customers.router,
+    ties.router,
     addresses.router,
     payment_methods.router,
     products.router,

@@ -144,9 +144,12 @@ async def unlist_payer(entry_id: EntryId, services: ServicesDep, caller: CallerD
 async def refuse_blacklisted(session: AsyncSession, payer: Customer, *, fingerprint: str | None = None) -> None:
     """Raises `Refused` where the blacklist knows the customer, by email, phone, an address or one of their cards.
 
-    `fingerprint`: only this card counts besides, for a customer who brings another one.
+    Where the parent pays, the parent must not be known either. `fingerprint`: only this card counts besides, for a
+    customer who brings another one.
     """
     own = await marks_of(session, payer)
+    if payer.payer_id != payer.id and fingerprint is None:
+        own |= await marks_of(session, found(await customer(session, payer.payer_id), "customer"))
     if fingerprint is not None:
         own = {mark for mark in own if mark.kind is not MarkKind.FINGERPRINT} | marks(fingerprints=[fingerprint])
     _refuse(await listed_kinds(session, own))
@@ -164,7 +167,8 @@ async def refuse_blacklisted_command(session: AsyncSession, subscription_id: str
     if not isinstance(command, CollectNow):
         await refuse_blacklisted(session, found(await customer(session, row.customer_id), "customer"))
     elif command.method_id is not None:
-        card = await method(session, row.customer_id, command.method_id)
+        payer = found(await customer(session, row.customer_id), "customer")
+        card = await method(session, payer.payer_id, command.method_id)
         _refuse(await listed_kinds(session, marks(fingerprints=[card.fingerprint] if card is not None else [])))
 
 

@@ -27,13 +27,15 @@ Status = Literal["pending", "approved", "declined", "action_required", "unknown"
 class ChargeView(View):
     """One try. `reference` is our key at the gateway, `gateway_id` its own name for the charge.
 
-    `returned` was given back or is held for that; `refundable` may still be given back.
+    `returned` was given back or is held for that; `refundable` may still be given back. `payer_id`: the parent on whose
+    method it was made.
     """
 
     id: str
     invoice_id: str
     subscription_id: str
     customer_id: str
+    payer_id: str | None
     number: int
     reference: str
     trigger: str
@@ -58,7 +60,7 @@ class ChargeView(View):
 
 
 class ChargeQuery(PageQuery):
-    """Which charges; `since` counts, `until` does not."""
+    """Which charges; `since` counts, `until` does not. A customer's are also those they paid for a child."""
 
     customer_id: Identifier | None = None
     subscription_id: Identifier | None = None

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import Path, Query
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, computed_field
 
 from api.context import CallerDep, OnceDep, ServicesDep
 from api.fields import (
@@ -31,6 +31,7 @@ from models import Customer, CustomerChange
 from models.customers import invoice_prefix_of
 from models.queries_catalogue import policy
 from models.queries_customers import CHANGES, CUSTOMERS, changes, customer, customers
+from models.written import tax_id_written, tel_link
 
 TAGS_MAX: Final = 50
 
@@ -51,7 +52,7 @@ class _Details(Body):
     language: Language = "en"
     time_zone: Zone = "UTC"
     tax_status: TaxStatus = "taxable"
-    tax_id: Line | None = None
+    tax_id: Line | None = Field(default=None, description="VAT numbers are checked; reverse charge needs one")
     agent: Line | None = Field(default=None, description="Who looks after this customer")
     notice_days: NoticeDays = 0
     dunning_policy_id: Identifier | None = Field(default=None, description="Comes before the product's policy")
@@ -120,8 +121,15 @@ class CustomerView(View):
     notice_days: int
     dunning_policy_id: str | None
     tags: list[str]
+    parent_id: str | None
+    pays: str = Field(description="`parent`: charged on the parent's methods; `self`: on its own")
     created_at: Instant
     updated_at: Instant
+
+    @computed_field(description="For a telephone to dial (RFC 3966)")
+    @property
+    def tel(self) -> str | None:
+        return tel_link(self.phone)
 
 
 class CustomerQuery(PageQuery):
@@ -149,7 +157,8 @@ async def create_customer(body: CustomerNew, services: ServicesDep, once: OnceDe
     async with services.database.session() as session:
         if body.dunning_policy_id is not None:
             known(await policy(session, body.dunning_policy_id), "dunning_policy_id", "dunning policy")
-        row = Customer(id=customer_id, invoice_prefix=invoice_prefix_of(customer_id), **body.model_dump())
+        fields = body.model_dump() | {"tax_id": tax_id_written(body.tax_id or "", body.tax_status)}
+        row = Customer(id=customer_id, invoice_prefix=invoice_prefix_of(customer_id), **fields)
         return CustomerView.model_validate(await add_once(session, row))
 
 
@@ -185,6 +194,9 @@ async def change_customer(
         row = found(await customer(session, customer_id, lock=True), "customer")
         if body.dunning_policy_id is not None:
             known(await policy(session, body.dunning_policy_id), "dunning_policy_id", "dunning policy")
+        if fields.keys() & {"tax_id", "tax_status"}:  # the two go together, however few of them are sent
+            tax_id, tax_status = fields.get("tax_id", row.tax_id), fields.get("tax_status", row.tax_status)
+            fields["tax_id"] = tax_id_written(tax_id or "", tax_status)
         changed = replace_fields(row, fields)
         session.add_all(
             CustomerChange(customer_id=row.id, actor=caller.name, field=field, old=_shown(old), new=_shown(new))

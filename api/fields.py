@@ -16,6 +16,7 @@ from domain.calendar import zone_of
 from domain.errors import InvalidInput
 from domain.money import MINOR_MAX, is_currency
 from domain.terms import QUANTITY_MAX
+from models.written import phone_written
 
 INSTANT_YEAR_MIN: Final = 1970
 INSTANT_YEAR_MAX: Final = 2199  # a timer longer than 292 years does not fit Temporal's nanoseconds
@@ -73,6 +74,13 @@ def _email(value: str) -> str:
         raise ValueError(str(error)) from None
 
 
+def _phone(value: str) -> str:
+    try:
+        return phone_written(value)
+    except InvalidInput as error:
+        raise ValueError(error.message) from None
+
+
 def _zone(value: str) -> str:
     try:
         zone_of(value)
@@ -121,7 +129,12 @@ Token = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r
 Email = Annotated[
     str, StringConstraints(max_length=254), AfterValidator(_email), Field(json_schema_extra={"format": "email"})
 ]
-Phone = Annotated[str, StringConstraints(max_length=32, pattern=r"^(\+?[0-9][0-9 ().\-/]*)?$")]
+Phone = Annotated[
+    str,
+    StringConstraints(max_length=32, pattern=r"^(\+?[0-9][0-9 ().\-/]*)?$"),
+    AfterValidator(_phone),
+    Field(description="With the country code, in any writing; kept as `+` and digits (E.164). Empty for none"),
+]
 Zone = Annotated[str, StringConstraints(max_length=64), AfterValidator(_zone)]
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$"), AfterValidator(_currency)]
 Language = Annotated[str, StringConstraints(max_length=35), AfterValidator(_language)]

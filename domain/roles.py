@@ -28,6 +28,7 @@ _TABLE: Final[tuple[tuple[tuple[Role, ...], tuple[str, ...]], ...]] = (
     # Customers and what they have agreed to.
     (_AGENTS, ("create_customer", "change_customer", "create_address", "make_address_default", "remove_address")),
     (_AGENTS, ("create_method", "reorder_methods", "make_method_default", "remove_method")),
+    (_AGENTS, ("set_parent", "remove_parent")),
     (_AGENTS, ("create_subscription", "advance", "change", "preview", "change_date", "skip", "pause", "resume")),
     (_AGENTS, ("cancel", "undo_cancel", "restart", "extend_trial", "restart_trial", "end_trial", "stop_trial")),
     (_AGENTS, ("charge", "force_bill", "collect", "pay_invoice")),

@@ -53,12 +53,17 @@ class Customer(Base):
     notice_days: Mapped[int] = mapped_column(server_default="0")
     dunning_policy_id: Mapped[Id | None] = mapped_column(ForeignKey("dunning_policies.id"))
     parent_id: Mapped[Id | None] = mapped_column(ForeignKey("customers.id"))
-    pays: Mapped[str] = mapped_column(server_default="self")
+    pays: Mapped[str] = mapped_column(default="self", server_default="self")
     invoice_prefix: Mapped[str]
     invoice_seq: Mapped[int] = mapped_column(server_default="0")
     tags: Mapped[list[Any]] = mapped_column(server_default=text("'[]'::jsonb"))
     created_at: Mapped[Recorded]
     updated_at: Mapped[Updated]
+
+    @property
+    def payer_id(self) -> str:
+        """Whose methods are charged for this customer."""
+        return self.parent_id if self.pays == "parent" and self.parent_id is not None else self.id
 
 
 class CustomerChange(Base):
@@ -114,6 +119,7 @@ class PaymentMethod(Base):
     __tablename__ = "payment_methods"
     __table_args__ = (
         Index("ix_payment_methods_customer", "customer_id", "position"),
+        Index("ix_payment_methods_last4", "last4", postgresql_where=text("removed_at IS NULL AND last4 <> ''")),
         Index(
             "uq_payment_methods_token",
             "customer_id",

@@ -84,8 +84,10 @@ async def charges(
     limit: int,
 ) -> Page[Attempt]:
     statement = select(Attempt)
+    if wanted.customer_id is not None:  # their own, and those of children that were paid for them
+        own = Attempt.customer_id == wanted.customer_id
+        statement = statement.where(own | (Attempt.payer_id == wanted.customer_id))
     same = {
-        Attempt.customer_id: wanted.customer_id,
         Attempt.invoice_id: wanted.invoice_id,
         Attempt.status: wanted.status,
         Attempt.gateway: gateway,
@@ -96,8 +98,8 @@ async def charges(
             statement = statement.where(column == value)
     if wanted.subscription_id is not None:
         # Through its invoices: they have an index by subscription, and a hot table is spared one.
-        own = select(Invoice.id).where(Invoice.subscription_id == wanted.subscription_id)
-        statement = statement.where(Attempt.invoice_id.in_(own))
+        billed = select(Invoice.id).where(Invoice.subscription_id == wanted.subscription_id)
+        statement = statement.where(Attempt.invoice_id.in_(billed))
     if since is not None:
         statement = statement.where(Attempt.at >= since)
     if until is not None:

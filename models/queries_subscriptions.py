@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import and_, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.billing import Attempt, Invoice, Subscription, SubscriptionEvent
+from models.customers import Customer
 from models.paging import KeyPart, Keyset, Page, page
 
 SUBSCRIPTIONS: Final = Keyset("subscriptions", (Subscription.created_at, Subscription.id))
@@ -84,10 +85,15 @@ async def living_of(session: AsyncSession, customer_id: str) -> Sequence[str]:
 
 
 async def with_open_invoice(session: AsyncSession, customer_id: str) -> Sequence[str]:
-    """Ids of the customer's subscriptions that have something to collect."""
+    """Ids of the subscriptions that have something to collect from this customer: their own, and of children they pay
+    for.
+    """
+    own = and_(Customer.id == customer_id, Customer.pays == "self")
+    children = and_(Customer.parent_id == customer_id, Customer.pays == "parent")
     statement = (
         select(Invoice.subscription_id)
-        .where(Invoice.customer_id == customer_id, Invoice.status == "open")
+        .join(Customer, Customer.id == Invoice.customer_id)
+        .where(or_(own, children), Invoice.status == "open")
         .distinct()
         .order_by(Invoice.subscription_id)
     )
