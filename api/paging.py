@@ -47,11 +47,12 @@ class Listed(BaseModel, Generic[Shown]):
 
 
 def listed(found: Page[Row], keyset: Keyset, show: Callable[[Row], Shown]) -> Listed[Shown]:
-    cursor = None if found.next is None else _encode(keyset, found.next)
+    cursor = None if found.next is None else cursor_of(keyset, found.next)
     return Listed(items=[show(row) for row in found.rows], next_cursor=cursor)
 
 
-def _encode(keyset: Keyset, key: tuple[KeyPart, ...]) -> str:
+def cursor_of(keyset: Keyset, key: tuple[KeyPart, ...]) -> str:
+    """Where the list of this order goes on after this key."""
     parts = [part.isoformat() if isinstance(part, datetime) else part for part in key]
     return base64.urlsafe_b64encode(json.dumps([keyset.name, *parts], separators=(",", ":")).encode()).decode()
 
