@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
 from fastapi import Path, Query
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.context import ServicesDep
@@ -67,6 +67,7 @@ class ChargeQuery(PageQuery):
     invoice_id: Identifier | None = None
     status: Status | None = None
     gateway: Code | None = None
+    pending: bool | None = Field(default=None, description="Outcome not known yet, or not settled")
     since: Instant | None = None
     until: Instant | None = None
     test_mode: bool | None = None
@@ -88,6 +89,7 @@ async def list_charges(services: ServicesDep, query: Annotated[ChargeQuery, Quer
             session,
             wanted,
             gateway=query.gateway,
+            pending=query.pending,
             since=query.since,
             until=query.until,
             after=query.after(CHARGES),

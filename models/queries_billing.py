@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import func, select
+from sqlalchemy import false, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.billing import Attempt, Invoice, InvoiceLine, LedgerEntry, LedgerPosting, Message, SubscriptionEvent
@@ -17,6 +17,10 @@ INVOICES: Final = Keyset("invoices", (Invoice.issued_at, Invoice.number))
 CHARGES: Final = Keyset("charges", (Attempt.at, Attempt.recorded_at, Attempt.id))
 MESSAGES: Final = Keyset("messages", (Message.at, Message.id))
 ENTRIES: Final = Keyset("ledger_entries", (LedgerEntry.at, LedgerEntry.id))
+
+# A charge is over when its outcome is known and, where it took money, the gateway has settled it.
+NOT_ANSWERED: Final = ("pending", "unknown", "parked", "action_required")
+UNSETTLED: Final = "pending"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,7 @@ async def charges(
     wanted: BillingFilter,
     *,
     gateway: str | None,
+    pending: bool | None,
     since: datetime | None,
     until: datetime | None,
     after: tuple[KeyPart, ...] | None,
@@ -100,6 +105,10 @@ async def charges(
         # Through its invoices: they have an index by subscription, and a hot table is spared one.
         billed = select(Invoice.id).where(Invoice.subscription_id == wanted.subscription_id)
         statement = statement.where(Attempt.invoice_id.in_(billed))
+    if pending is not None:
+        unsettled = func.coalesce(Attempt.settlement == UNSETTLED, false())
+        not_over = Attempt.status.in_(NOT_ANSWERED) | unsettled
+        statement = statement.where(not_over if pending else ~not_over)
     if since is not None:
         statement = statement.where(Attempt.at >= since)
     if until is not None:
