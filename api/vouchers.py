@@ -151,7 +151,7 @@ async def list_vouchers(services: ServicesDep, query: Annotated[VoucherQuery, Qu
             limit=query.limit,
         )
         left = await balances(session, [row.id for row in rows.rows])
-        return listed(rows, VOUCHERS, lambda row: _view(row, left[row.id]))
+        return listed(rows, VOUCHERS, lambda row: voucher_view(row, left[row.id]))
 
 
 @router.get("/vouchers/{voucher_id}")
@@ -203,9 +203,10 @@ async def _detail(services: Services, ref: str) -> VoucherDetail:
         left = await balances(session, [row.id])
         moved = await voucher_movements(session, row.id, MOVEMENTS_SHOWN_MAX)
         shown = [VoucherMovementView.model_validate(each) for each in moved]
-        return VoucherDetail(**dict(_view(row, left[row.id])), movements=shown)
+        return VoucherDetail(**dict(voucher_view(row, left[row.id])), movements=shown)
 
 
-def _view(row: Voucher, balance: int) -> VoucherView:
+def voucher_view(row: Voucher, balance: int) -> VoucherView:
+    """A voucher as lists show it; `balance` is what is left of it."""
     shown = {name: getattr(row, name) for name in VoucherView.model_fields if name != "balance"}
     return VoucherView(**shown, balance=balance)
