@@ -26,6 +26,7 @@ from api import (
     logs,
     messages,
     operations,
+    overview,
     payment_methods,
     products,
     refunds,
@@ -43,6 +44,7 @@ from api.idempotency import HEADER, KEY_LENGTH_MAX, REPLAYED
 VERSION: Final = "0.1.0"
 ROUTERS: Final = (
     customers.router,
+    overview.router,
     ties.router,
     addresses.router,
     payment_methods.router,
