@@ -81,7 +81,7 @@ async def credit_invoice(
         subscription_id=subscription_id,
         source=FromInvoice(invoice_id, note_id, body.amount),
         at=await clock_of(services, subscription_id),
-        actor=body.actor or caller.name,
+        actor=caller.acting(body.actor),
         reason=body.reason,
     )
     await services.commands.credits.transfer(transfer)

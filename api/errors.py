@@ -84,13 +84,23 @@ class Unauthorized(DunlinError):
 
 
 class Forbidden(DunlinError):
-    """The key is known, its role may not do this; `roles` may."""
+    """The caller is known and may not do this. `roles` may, where it is a matter of roles."""
 
     code = "forbidden_role"
 
-    def __init__(self, message: str, *, roles: tuple[str, ...]) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *, roles: tuple[str, ...] | None = None, code: str | None = None) -> None:
+        super().__init__(message, code=code)
         self.roles = roles
+
+
+class TooManyTries(DunlinError):
+    """Tries to sign in come too fast; after `wait_s` seconds one is heard."""
+
+    code = "too_many_tries"
+
+    def __init__(self, wait_s: int) -> None:
+        super().__init__(f"Too many tries. The next one is heard in {wait_s} seconds.")
+        self.wait_s = wait_s
 
 
 class Busy(DunlinError):
@@ -137,6 +147,8 @@ def answer(error: Exception) -> Response:  # noqa: C901, PLR0911, PLR0912 - one 
             return problem(409, error.code, error.message, headers={"Retry-After": str(RETRY_AFTER_S)})
         case Unauthorized():
             return problem(401, error.code, error.message, headers={"WWW-Authenticate": 'Bearer realm="dunlin"'})
+        case TooManyTries():
+            return problem(429, error.code, error.message, headers={"Retry-After": str(error.wait_s)})
         case Forbidden():
             return problem(403, error.code, error.message, roles=error.roles)
         case HTTPException():

@@ -12,7 +12,6 @@ request; after the second the same request may be sent again.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -63,7 +62,7 @@ class Asked:
     digest: str
 
 
-def asked(request: Request, caller: Caller, body: bytes) -> Asked:
+def asked(request: Request, caller: Caller, digest: str) -> Asked:
     """Raises `InvalidInput` naming the header where it is missing or not 1 to 255 visible ASCII characters."""
     key = request.headers.get(HEADER)
     if key is None:
@@ -72,7 +71,7 @@ def asked(request: Request, caller: Caller, body: bytes) -> Asked:
         raise InvalidInput(HEADER, f"is 1 to {KEY_LENGTH_MAX} visible ASCII characters", code="idempotency_key_invalid")
     # Quoted, for the path comes decoded and may hold what a column of text does not take.
     route = f"{request.method} {quote(request.url.path)}?{request.url.query}"
-    return Asked(Once(caller.key_id, key), route, hashlib.sha256(body).hexdigest())
+    return Asked(Once(caller.key_id, key), route, digest)
 
 
 async def claim(database: Database, what: Asked) -> Response | None:

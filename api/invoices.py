@@ -109,7 +109,7 @@ async def pay_invoice(
     command = CollectNow(asked.payment_method_id, PAY_TRIGGER)
     async with services.database.session() as session:
         await refuse_blacklisted_command(session, row.subscription_id, command)
-    envelope = Envelope(once.id("cmd"), command, asked.actor or caller.name, asked.reason, asked.expected_cycle)
+    envelope = Envelope(once.id("cmd"), command, caller.acting(asked.actor), asked.reason, asked.expected_cycle)
     await services.commands.send(row.subscription_id, envelope)
     return await _detail(services, invoice_id)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, ClassVar, Final
 
 from fastapi import APIRouter, Request, Security
@@ -12,15 +14,18 @@ from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 
 from api import activity, errors, idempotency
-from api.keys import Caller, authenticate
-from api.roles import require
-from domain.errors import InvalidInput
+from api.keys import Caller
+from api.roles import admit
+from api.sessions import caller_of
+from domain.errors import InvalidInput, Refused
 
 MIB: Final = 1024 * 1024
-READING: Final = {"GET"}  # is for every role
+READING: Final = {"GET"}
 
 _bearer = HTTPBearer(
-    bearerFormat="dk_…", description="An API key from `python cli.py api-key create`", auto_error=False
+    bearerFormat="dk_…",
+    description="An API key (`dk_…`), or the token of a session (`ds_…`), which browsers send as a cookie",
+    auto_error=False,
 )
 
 _Handler = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -82,11 +87,11 @@ class Edge(APIRoute):
 
 
 class Route(Edge):
-    """A route for callers with a key, whose role may; a POST works once for each idempotency key."""
+    """A route for known callers who may; a POST works once for each idempotency key."""
 
     async def _handle(self, request: Request, own: _Handler) -> Response:
         database = request.app.state.services.database
-        caller = await authenticate(database, request.headers.get("authorization"))
+        caller = await caller_of(request, database)
         request.state.caller = caller
         given = _Given(caller)
         try:
@@ -97,13 +102,12 @@ class Route(Edge):
         return response
 
     async def _work(self, request: Request, own: _Handler, given: _Given) -> Response:
-        if self.methods != READING:
-            require(given.caller, self.name)
+        admit(given.caller, self.name, reading=self.methods == READING)
         self._refuse_unknown_query(request)
         request, body = await self._read(request)
         if request.method != "POST":
             return await own(request)
-        given.asked = idempotency.asked(request, given.caller, body)
+        given.asked = idempotency.asked(request, given.caller, self._digest(request, body))
         request.state.once = given.asked.once
         before = await idempotency.claim(request.app.state.services.database, given.asked)
         if before is not None:
@@ -124,7 +128,33 @@ class Route(Edge):
         async with request.app.state.services.database.begin() as connection:
             await connection.execute(line)
             if given.asked is not None and given.claimed:
-                await connection.execute(idempotency.settled(given.asked, response))
+                await connection.execute(idempotency.settled(given.asked, self._kept(response)))
+
+    def _digest(self, request: Request, body: bytes) -> str:  # noqa: ARG002 - what others make it of
+        """By which a repetition is known for the same request."""
+        return hashlib.sha256(body).hexdigest()
+
+    def _kept(self, response: Response) -> Response:
+        """What a repetition is answered."""
+        return response
+
+
+class SecretRoute(Route):
+    """For a password or a code in a body: of those a plain digest could be guessed, so it is made with a secret."""
+
+    def _digest(self, request: Request, body: bytes) -> str:
+        return request.app.state.services.vault.fingerprint(body)
+
+
+class ShownOnceRoute(SecretRoute):
+    """For an answer with a secret: it is not kept, and a repetition is told that it was shown."""
+
+    def _kept(self, response: Response) -> Response:
+        if response.status_code >= HTTPStatus.BAD_REQUEST:
+            return response
+        return errors.answer(
+            Refused("shown_once", "This was done, and its secret was shown then, only once. Make a new one.")
+        )
 
 
 class LargeRoute(Route):
@@ -142,14 +172,18 @@ def _problem(description: str) -> dict[str, Any]:
 
 
 PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
-    401: _problem("No API key, or none that works"),
-    403: _problem("The role of this key may not do that; `roles` may"),
+    401: _problem("No API key or session, or none that works"),
+    403: _problem("You may not do that; `roles` may, where it is a matter of roles"),
     404: _problem("There is no such thing"),
     409: _problem("Right input, wrong moment; `allowed` says what would be taken now"),
     422: _problem("A field breaks a rule; `errors` names field and rule; nothing was changed"),
     500: _problem("A bug; the same request may be repeated"),
     503: _problem("A part of the system is down; repeat after `Retry-After` seconds"),
 }
+
+
+# Of routes that look at a password or a code.
+TOO_MANY_TRIES: Final = _problem("Too many wrong passwords or codes; the next is heard after `Retry-After` seconds")
 
 
 def noun(tag: str, *, route_class: type[Route] = Route) -> APIRouter:

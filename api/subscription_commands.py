@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.blacklist import refuse_blacklisted_command
 from api.context import CallerDep, OnceDep, Services, ServicesDep
 from api.fields import Body, Currency, Identifier, Instant, Minor, Name, Quantity, Reason
+from api.keys import Caller
 from api.routing import noun
 from api.rows import known
 from api.subscription_views import SubscriptionDetail, clock, detail
@@ -289,7 +290,7 @@ def _add(name: str, body_type: type[Simple], example: dict[str, Any]) -> None:
     async def endpoint(
         subscription_id: SubscriptionId, services: ServicesDep, once: OnceDep, caller: CallerDep, body: Simple
     ) -> SubscriptionDetail:
-        return await _send(services, subscription_id, body, body.command(), once.id("cmd"), caller.name)
+        return await _send(services, subscription_id, body, body.command(), once.id("cmd"), caller)
 
     endpoint.__name__ = name.replace("-", "_")
     endpoint.__doc__ = body_type.__doc__
@@ -312,7 +313,7 @@ async def change(
 ) -> SubscriptionDetail:
     """Change price or quantity, now with proration or at renewal."""
     command = await _change(services, await services.commands.state(subscription_id), body)
-    return await _send(services, subscription_id, body, command, once.id("cmd"), caller.name)
+    return await _send(services, subscription_id, body, command, once.id("cmd"), caller)
 
 
 @router.post("/subscriptions/{subscription_id}/change/preview")
@@ -342,11 +343,11 @@ async def preview(subscription_id: SubscriptionId, body: ChangeBody, services: S
 
 
 async def _send(
-    services: Services, subscription_id: str, body: CommandBody, command: Command, command_id: str, caller: str
+    services: Services, subscription_id: str, body: CommandBody, command: Command, command_id: str, caller: Caller
 ) -> SubscriptionDetail:
     async with services.database.session() as session:
         await refuse_blacklisted_command(session, subscription_id, command)
-    envelope = Envelope(command_id, command, body.actor or caller, body.reason, body.expected_cycle)
+    envelope = Envelope(command_id, command, caller.acting(body.actor), body.reason, body.expected_cycle)
     return await detail(services, subscription_id, await services.commands.send(subscription_id, envelope))
 
 

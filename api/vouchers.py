@@ -134,7 +134,7 @@ async def issue_voucher(body: VoucherNew, services: ServicesDep, once: OnceDep, 
             known(await customer(session, body.customer_id), "customer_id", "customer")
         now = whole_second(await database_now(session))
     wanted = body.model_dump(exclude={"actor"})
-    request = IssueVoucher(id=once.id("vch"), at=now, actor=body.actor or caller.name, **wanted)
+    request = IssueVoucher(id=once.id("vch"), at=now, actor=caller.acting(body.actor), **wanted)
     await services.commands.credits.issue(request)
     return await _detail(services, request.id)
 
@@ -172,7 +172,7 @@ async def adjust_voucher(
     async with services.database.session() as session:
         row = found(await voucher(session, voucher_id), "voucher")
         now = whole_second(await database_now(session))
-    request = AdjustVoucher(once.id("led"), row.id, body.amount, now, body.actor or caller.name, body.reason)
+    request = AdjustVoucher(once.id("led"), row.id, body.amount, now, caller.acting(body.actor), body.reason)
     await services.commands.credits.adjust(request)
     return await _detail(services, row.id)
 
@@ -191,7 +191,7 @@ async def redeem_voucher(
     at = await clock_of(services, body.subscription_id)
     source = FromVoucher(row.id, body.amount)
     transfer = Transfer(
-        once.id("ctr"), body.subscription_id, source, at, body.actor or caller.name, body.reason or "voucher"
+        once.id("ctr"), body.subscription_id, source, at, caller.acting(body.actor), body.reason or "voucher"
     )
     await services.commands.credits.transfer(transfer)
     return await transfer_view(services, transfer.id)

@@ -17,6 +17,10 @@ class Role(StrEnum):
     ADMIN = "admin"
 
 
+# The scope of an API key that may read; a key without scopes may, too.
+READ: Final = "read"
+
+_ADMINS: Final = ()
 _AGENTS: Final = (Role.AGENT, Role.LEAD)
 _LEADS: Final = (Role.LEAD,)
 _OPS: Final = (Role.OPS,)
@@ -25,6 +29,11 @@ _EVERYBODY: Final = (Role.AGENT, Role.LEAD, Role.OPS)
 
 # Roles besides admin → the commands they may give, each by the name of its route's function.
 _TABLE: Final[tuple[tuple[tuple[Role, ...], tuple[str, ...]], ...]] = (
+    # Everybody's own sign-in, and who has one at all.
+    (_EVERYBODY, ("sign_out", "end_own_session", "end_own_sessions", "change_own_password")),
+    (_EVERYBODY, ("set_up_second_factor", "confirm_second_factor", "remove_second_factor", "renew_recovery_codes")),
+    (_ADMINS, ("create_person", "change_person", "give_one_time_password", "disable_person", "enable_person")),
+    (_ADMINS, ("remove_second_factor_of", "end_person_sessions", "create_api_key", "revoke_api_key")),
     # Customers and what they have agreed to.
     (_AGENTS, ("create_customer", "change_customer", "create_address", "make_address_default", "remove_address")),
     (_AGENTS, ("create_method", "reorder_methods", "make_method_default", "remove_method")),
@@ -58,11 +67,27 @@ _TABLE: Final[tuple[tuple[tuple[Role, ...], tuple[str, ...]], ...]] = (
 )
 
 
+# What is for some roles alone to read, besides admins; all other reading is for everybody.
+_READS: Final[tuple[tuple[tuple[Role, ...], tuple[str, ...]], ...]] = (
+    (_ADMINS, ("list_person_sessions", "list_api_keys")),
+)
+# All that somebody may do whose password must be changed first.
+BEFORE_CHANGE: Final = frozenset({"change_own_password", "sign_out"})
+
+
 def _by_command(table: Iterable[tuple[tuple[Role, ...], tuple[str, ...]]]) -> dict[str, frozenset[Role]]:
     return {command: frozenset({*roles, Role.ADMIN}) for roles, commands in table for command in commands}
 
 
 COMMANDS: Final[Mapping[str, frozenset[Role]]] = MappingProxyType(_by_command(_TABLE))
+
+
+READS: Final[Mapping[str, frozenset[Role]]] = MappingProxyType(_by_command(_READS))
+
+
+def who_may_read(name: str) -> frozenset[Role]:
+    """The roles that may read this, by the name of its route's function."""
+    return READS.get(name, frozenset(Role))
 
 
 def who_may(command: str) -> frozenset[Role]:
