@@ -266,9 +266,10 @@ INSERT INTO attempts (
     id, invoice_id, subscription_id, customer_id, payer_id, number, reference, trigger, payment_method_id, gateway,
     amount, currency, status, at, test_mode
 ) VALUES (
-    :id, :invoice, :subscription, :customer,
-    (SELECT m.customer_id FROM payment_methods AS m WHERE m.id = :method AND m.customer_id <> :customer),
-    :number, :reference, :trigger, :method, :gateway, :amount, :currency, 'pending', :at, :test_mode
+    :id, :invoice, :subscription, CAST(:customer AS text),
+    (SELECT m.customer_id FROM payment_methods AS m
+        WHERE m.id = CAST(:method AS text) AND m.customer_id <> CAST(:customer AS text)),
+    :number, :reference, :trigger, CAST(:method AS text), :gateway, :amount, :currency, 'pending', :at, :test_mode
 ) ON CONFLICT DO NOTHING
 RETURNING id
 """
