@@ -38,6 +38,7 @@ _TABLE: Final[tuple[tuple[tuple[Role, ...], tuple[str, ...]], ...]] = (
     (_AGENTS, ("create_customer", "change_customer", "create_address", "make_address_default", "remove_address")),
     (_AGENTS, ("create_method", "reorder_methods", "make_method_default", "remove_method")),
     (_AGENTS, ("set_parent", "remove_parent")),
+    (_AGENTS, ("set_tags", "change_custom_values")),
     (_AGENTS, ("create_subscription", "advance", "change", "preview", "change_date", "skip", "pause", "resume")),
     (_AGENTS, ("cancel", "undo_cancel", "restart", "extend_trial", "restart_trial", "end_trial", "stop_trial")),
     (_AGENTS, ("charge", "force_bill", "collect", "pay_invoice")),
@@ -48,6 +49,10 @@ _TABLE: Final[tuple[tuple[tuple[Role, ...], tuple[str, ...]], ...]] = (
     (_AGENTS, ("advance_refund",)),
     (_EVERYBODY, ("try_refund_now", "resend_message")),
     (_LEADS, ("approve_refund", "decline_refund")),
+    # Saved filters: anybody may try one; those that others use are for whoever answers for them.
+    (_EVERYBODY, ("preview_segment",)),
+    (_LEADS_AND_OPS, ("create_segment", "change_segment", "remove_segment")),
+    (_ADMINS, ("create_custom_field", "change_custom_field", "archive_custom_field", "restore_custom_field")),
     # Work for people.
     (_EVERYBODY, ("create_task", "change_task", "close_task")),
     # Whoever looks into trouble may stop billing meanwhile.
