@@ -20,7 +20,7 @@ from models.credits import CreditTransfer, Voucher, VoucherMovement
 from models.customers import Address, Customer, CustomerChange, PaymentMethod
 from models.disputes import BlacklistEntry, Dispute, GatewayEvent
 from models.imports import Import, ImportRow
-from models.logins import CustomerLogin, LoginTries
+from models.logins import CustomerLogin, LoginPlace
 from models.logs import AccessLine, ActivityLine
 from models.people import Person, PersonSession, RecoveryCode, SignInPlace, SignInThrottle
 from models.refunds import CreditNote, Refund, RefundEvent, RefundTry
@@ -60,7 +60,7 @@ __all__ = [
     "InvoiceLine",
     "LedgerEntry",
     "LedgerPosting",
-    "LoginTries",
+    "LoginPlace",
     "Message",
     "Note",
     "NoteVersion",

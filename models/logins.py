@@ -1,8 +1,8 @@
-"""How customers sign in at the merchant's site and the portal: names, password hashes, who may not, and tries."""
+"""How customers sign in at the merchant's site and the portal: names, password hashes, who may not, from where."""
 
 from __future__ import annotations
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy import CheckConstraint, ForeignKey, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, Id, Instant, Recorded, Updated
@@ -39,16 +39,11 @@ class CustomerLogin(Base):
     updated_at: Mapped[Updated]
 
 
-class LoginTries(Base):
-    """Wrong passwords since `since`, of one bucket: a login from a known place, or from all strangers together.
+class LoginPlace(Base):
+    """Where a customer has signed in from, as a digest: from there a right password is always heard."""
 
-    The bucket is a digest: whom it is about cannot be read here. `known_until`: a right password came from there.
-    """
+    __tablename__ = "login_places"
 
-    __tablename__ = "login_tries"
-    __table_args__ = (Index("ix_login_tries_since", "since"),)
-
-    bucket: Mapped[str] = mapped_column(String(DIGEST_LENGTH), primary_key=True)
-    failures: Mapped[int] = mapped_column(server_default="0")
-    since: Mapped[Recorded]
-    known_until: Mapped[Instant | None]
+    customer_id: Mapped[Id] = mapped_column(ForeignKey("customers.id"), primary_key=True)
+    place: Mapped[str] = mapped_column(String(DIGEST_LENGTH), primary_key=True)
+    last_at: Mapped[Instant]

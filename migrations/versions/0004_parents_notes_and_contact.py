@@ -144,14 +144,13 @@ def _logins() -> None:
         sa.UniqueConstraint("login_key", name=op.f("uq_customer_logins_login")),
     )
     op.create_table(
-        "login_tries",
-        sa.Column("bucket", sa.String(length=64), nullable=False),
-        sa.Column("failures", sa.Integer(), server_default="0", nullable=False),
-        _now("since"),
-        sa.Column("known_until", sa.DateTime(timezone=True), nullable=True),
-        sa.PrimaryKeyConstraint("bucket", name=op.f("pk_login_tries")),
+        "login_places",
+        _customer(),
+        sa.Column("place", sa.String(length=64), nullable=False),
+        sa.Column("last_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["customer_id"], ["customers.id"], name=op.f("fk_login_places_customer_id")),
+        sa.PrimaryKeyConstraint("customer_id", "place", name=op.f("pk_login_places")),
     )
-    op.create_index("ix_login_tries_since", "login_tries", ["since"])
 
 
 def _contact() -> None:
@@ -200,7 +199,7 @@ def downgrade() -> None:
     for table in (
         "phone_calls",
         "staff_letters",
-        "login_tries",
+        "login_places",
         "customer_logins",
         "reviews",
         "point_movements",
