@@ -14,6 +14,8 @@ READY := $(VENV)/.installed
 # What ruff and the type checker look at.
 CODE := .
 ARGS ?=
+# Tests wait for others more than they compute; each worker has a stack of its own.
+WORKERS ?= 2
 
 .PHONY: help setup demo up test check lint format types bench mutate lock migrate clean
 
@@ -42,8 +44,8 @@ demo: $(READY) ## a subscriber's year in two minutes, then serve until Ctrl-C (D
 up: $(READY) ## everything on this machine, without the story; data stay in .data
 	@$(BIN)/python cli.py up
 
-test: $(READY) ## every test (ARGS="tests/domain -k proration" for some)
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(READY) ## every test (ARGS="tests/domain -k proration" for some, WORKERS=0 for one after the other)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 check: lint types ## lint, types and the fast tests
 	@$(BIN)/python -m pytest -q -m "not stack"

@@ -5,6 +5,7 @@ The door decides by `domain.commands` and writes by `activities.books`, as a sub
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -40,6 +41,7 @@ class Bench:
         self.database = database
         self.states: dict[str, State] = {}
         self.asked = 0
+        self._turn = asyncio.Lock()  # commands follow one another, as in the workflow
 
     # What there is
 
@@ -133,8 +135,9 @@ class Bench:
 
     async def send(self, subscription: str, envelope: Envelope) -> State:
         self.asked += 1
-        await self._write(handle(self.states[subscription], envelope, NOW))
-        return self.states[subscription]
+        async with self._turn:
+            await self._write(handle(self.states[subscription], envelope, NOW))
+            return self.states[subscription]
 
     async def _write(self, state: State) -> None:
         async with self.database.begin() as connection:
