@@ -148,7 +148,7 @@ async def live(shop: Shop) -> AsyncIterator[Caller]:
 
 @pytest.mark.stack
 async def test_a_childs_rebill_is_on_the_parents_card_and_on_both_pages(shop: Shop, live: Caller) -> None:
-    parent, child = await shop.customer("tok_visa"), await shop.customer()
+    parent, child = await shop.customer("tok_ok_visa"), await shop.customer()
     assert (await tie(live, child, parent, "parent")).json()["methods"] == 1
     state = await shop.start(child, await shop.terms(), start_at=at("2027-01-31", 9))
     await shop.until(state.id, at("2027-02-28", 9) + timedelta(hours=1))
@@ -175,6 +175,6 @@ async def test_a_childs_rebill_is_on_the_parents_card_and_on_both_pages(shop: Sh
     assert unpaid["cycle"] == 3, "the parent's card pays no more"
 
     assert (await tie(live, child, parent, "parent")).status_code == 200
-    added = await live.post(f"/v1/customers/{parent}/payment-methods", {"token": "tok_mastercard"})
+    added = await live.post(f"/v1/customers/{parent}/payment-methods", {"token": "tok_ok_mastercard"})
     assert added.status_code == 201, added.text
     assert [each["payer_id"] for each in await charges(child)] == [parent] * 3, "a new card pays what the child owes"
