@@ -59,6 +59,13 @@ def near(word: str, candidates: Iterable[str]) -> list[str]:
     return [each for _, each in found[:SIMILAR_MAX]]
 
 
+def swaps(word: str) -> list[str]:
+    """The word with each pair of neighbours swapped: in a short word this error leaves nothing alike to look by."""
+    if len(word) < SIMILAR_LENGTH_MIN:
+        return []
+    return [word[:at] + word[at + 1] + word[at] + word[at + 2 :] for at in range(len(word) - 1)]
+
+
 def distance(one: str, other: str, errors_max: int) -> int | None:
     """Typing errors between two words (optimal string alignment); None where there are more than `errors_max`."""
     if abs(len(one) - len(other)) > errors_max:

@@ -14,7 +14,7 @@ from typing import Final, Literal, cast
 from sqlalchemy import TextClause, bindparam, func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from domain.search import WORDS_MAX, Asked, near
+from domain.search import WORDS_MAX, Asked, near, swaps
 from models.customers import Customer
 from models.limits import within
 from models.search import VALUE_INDEXED_LENGTH_MAX, CustomerSearch
@@ -24,7 +24,7 @@ CANDIDATES_MAX: Final = 200  # how many with the right words are compared by the
 PREFIXES_MAX: Final = 20
 PREFIX_LENGTH_MIN: Final = 2
 ALIKE_MAX: Final = 200
-ALIKE_LEAST: Final = 0.15  # a swap of two letters leaves little more of a short word's trigrams
+ALIKE_LEAST: Final = 0.2  # one wrong letter of four leaves as much in common
 
 Match = Literal["exact", "word", "prefix", "similar"]
 
@@ -48,7 +48,7 @@ _EXACT: Final = text(
     UNION ALL (SELECT customer_id, 'subscription_id', 4 FROM subscriptions WHERE external_id = CAST(:text AS text))
     UNION ALL (SELECT id, 'email', 5 FROM customers WHERE lower(email) = lower(CAST(:text AS text)) LIMIT :limit)
     UNION ALL (SELECT customer_id, 'phone', 6 FROM customer_search
-        WHERE phone ~>=~ CAST(:phone AS text) AND phone ~<~ CAST(:phone AS text) || ':' LIMIT :limit)
+        WHERE phone ~>=~ CAST(:phone AS text) AND phone ~<~ (CAST(:phone AS text) || ':') LIMIT :limit)
     UNION ALL (SELECT customer_id, 'last4', 7 FROM payment_methods
         WHERE last4 = CAST(:last4 AS text) AND removed_at IS NULL AND last4 <> '' LIMIT :limit)
     UNION ALL (SELECT v.customer_id, 'custom_field', 8 FROM custom_values AS v
@@ -62,7 +62,7 @@ _PREFIXES: Final = text(
     """
     SELECT asked.word, ARRAY(
         SELECT DISTINCT w.word FROM search_words AS w
-        WHERE w.word ~>=~ asked.word AND w.word ~<~ asked.word || U&'\\+10FFFF' LIMIT :limit
+        WHERE w.word ~>=~ asked.word AND w.word ~<~ (asked.word || U&'\\+10FFFF') LIMIT :limit
     ) FROM unnest(CAST(:words AS text[])) AS asked(word)
     """
 )
@@ -132,7 +132,7 @@ async def _widen(session: AsyncSession, source: TextClause, match: Match, accept
     before = sum(map(len, accepted.values()))
     for row in rows:
         word, others = cast("tuple[str, list[str]]", tuple(row))
-        more = others if match == "prefix" else near(word, others)
+        more = others if match == "prefix" else [*near(word, others), *swaps(word)]
         accepted[word] = list(dict.fromkeys([*accepted[word], *more]))
     return sum(map(len, accepted.values())) > before
 
