@@ -154,7 +154,7 @@ async def test_the_queue_is_seen_tried_changed_and_emptied_by_hand(desk: Desk, s
 @pytest.mark.timeout(180)
 @pytest.mark.usefixtures("limit")
 async def test_above_the_limit_another_lead_decides(desk: Desk) -> None:
-    sale = await desk.till.sale(amount=3000, on=at(MONDAY, 9))
+    sale = await desk.till.sale(amount=3000)
     small = await desk.opened(sale, {"amount": 500, **WHY})
     assert small["status"] == "succeeded"
     waiting = await desk.opened(sale, {"amount": 501, **WHY})
