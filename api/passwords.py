@@ -22,10 +22,10 @@ T = TypeVar("T")
 
 
 class Passwords:
-    """The hasher of this process: RFC 9106's second recommended parameters (3 passes, 64 MiB, 4 lanes)."""
+    """The hasher of this process. Unless given, by RFC 9106's second recommendation: 3 passes, 64 MiB, 4 lanes."""
 
-    def __init__(self) -> None:
-        self._hasher: Final = PasswordHasher()
+    def __init__(self, hasher: PasswordHasher | None = None) -> None:
+        self._hasher: Final = hasher or PasswordHasher()
         self._at_once: Final = asyncio.Semaphore(HASHES_AT_ONCE_MAX)
         self._waiting = 0
 

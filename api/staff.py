@@ -12,7 +12,6 @@ from typing import Final
 from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from api.passwords import Passwords
 from api.sessions import end_all
 from domain.errors import InvalidInput, Refused
 from domain.ids import derive
@@ -43,16 +42,18 @@ async def add_person(
     return row
 
 
-async def give_one_time_password(session: AsyncSession, passwords: Passwords, person: Person) -> str:
-    """A password that holds for `ONE_TIME_FOR` and only to set another one; the only moment it can be seen."""
+def new_one_time_password() -> str:
+    """Twenty random letters and digits, in groups that can be read out: about 99 bits."""
     groups = ("".join(secrets.choice(_LETTERS) for _ in range(ONE_TIME_GROUP_LETTERS)) for _ in range(ONE_TIME_GROUPS))
-    password = "-".join(groups)
-    person.password_hash = await passwords.hash(password)
+    return "-".join(groups)
+
+
+async def set_one_time_password(session: AsyncSession, person: Person, hashed: str) -> None:
+    """It holds for `ONE_TIME_FOR`, and only to set another one. Their sessions end."""
+    person.password_hash = hashed
     person.password_at = now = await database_now(session)
     person.one_time_until = now + ONE_TIME_FOR
     await end_all(session, person.id, "one_time_password")
-    await session.flush()
-    return password
 
 
 async def set_password(session: AsyncSession, person: Person, hashed: str) -> None:

@@ -107,4 +107,7 @@ def _pair_wait(tries: int) -> timedelta:
 
 
 def _left(count: Count, wait: timedelta, now: datetime) -> timedelta:
-    return timedelta(0) if count.last_at is None else count.last_at + wait - now
+    """What is left of a wait. Without one there is none, though of two tries at once the later may look earlier."""
+    if count.last_at is None or wait == timedelta(0):
+        return timedelta(0)
+    return count.last_at + wait - now

@@ -14,11 +14,12 @@ from fastapi.routing import APIRoute
 from api.app import ROUTERS
 from api.keys import create_key, list_keys
 from api.routing import READING, Route
-from domain.roles import COMMANDS, Role, who_may
+from domain.roles import COMMANDS, READS, Role, who_may, who_may_read
 from models.session import Database
 from settings import Settings
 from tests.api.conftest import KEYS, Caller
 from tests.conftest import Server
+from tests.api.staff_room import page_headers, signed_in, with_password
 from tests.domain.doc_tables import rows
 from tests.servers import ROOT
 
@@ -34,6 +35,13 @@ TOLD = {
 @pytest.fixture(scope="session")
 async def callers(http: httpx.AsyncClient, database: Database) -> Mapping[Role, Caller]:
     return {role: Caller(http, await create_key(database, f"the {role}", role)) for role in Role}
+
+
+@pytest.fixture(scope="session")
+async def reader(api: Caller) -> Caller:
+    """An admin's key that was made for reading."""
+    made = await api.made("/v1/api-keys", {"name": "reader", "role": "admin", "scopes": ["read"]})
+    return Caller(api.http, made["key"])
 
 
 def test_every_route_has_a_name_of_its_own() -> None:
@@ -74,9 +82,38 @@ async def test_a_cell(callers: Mapping[Role, Caller], name: str, role: Role) -> 
 @pytest.mark.parametrize("role", Role)
 async def test_reading_is_for_every_role(callers: Mapping[Role, Caller], role: Role) -> None:
     for name, route in ROUTES.items():
-        if name not in CHANGING:
+        if name not in CHANGING and name not in READS:
             response = await callers[role].get(f"/v1{route.path}".replace("{", "no").replace("}", ""), surprise=1)
             assert response.status_code == 422, name
+
+
+@pytest.mark.parametrize("role", Role)
+@pytest.mark.parametrize("name", READS)
+async def test_what_is_not_for_everybody_to_read(callers: Mapping[Role, Caller], name: str, role: Role) -> None:
+    response = await callers[role].get(f"/v1{ROUTES[name].path}".replace("{", "no").replace("}", ""), surprise=1)
+    assert response.status_code == (422 if role in who_may_read(name) else 403)
+
+
+@pytest.mark.parametrize("role", Role)
+async def test_a_person_may_do_what_their_role_may(api: Caller, role: Role) -> None:
+    """The same table, every row of it, for somebody who has signed in with a page."""
+    session = await signed_in(api, await with_password(api, role))
+    for name, route in CHANGING.items():
+        path = f"/v1{route.path}".replace("{", "no").replace("}", "")
+        method = next(iter(route.methods or ()))
+        response = await api.http.request(method, path, params={"surprise": "1"}, headers=page_headers(session))
+        assert response.status_code == (422 if role in TOLD[name] else 403), name
+        forged = await api.http.request(method, path, headers=page_headers(session, csrf=False))
+        assert forged.json()["code"] == "csrf_token_missing", name
+
+
+@pytest.mark.parametrize("name", CHANGING)
+async def test_a_scope_is_asked_of_every_command(api: Caller, reader: Caller, name: str) -> None:
+    route = CHANGING[name]
+    path = f"/v1{route.path}".replace("{", "no").replace("}", "")
+    headers = {"Authorization": f"Bearer {reader.key}", "Idempotency-Key": f"scope-{next(KEYS)}"}
+    response = await api.http.request(next(iter(route.methods or ())), path, headers=headers)
+    assert (response.status_code, response.json()["code"]) == (403, "forbidden_scope")
 
 
 def test_what_the_table_does_not_name_is_for_admins() -> None:

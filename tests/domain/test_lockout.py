@@ -49,6 +49,11 @@ def test_from_one_place_a_few_are_free_then_each_waits_twice_as_long() -> None:
     assert waits[-1] == PAIR_WAIT_MAX
 
 
+def test_of_two_tries_at_once_the_one_that_began_first_may_come_second() -> None:
+    before = START - timedelta(seconds=1)
+    assert guess(Count(1, START), Count(1, START), before)[0].tries == 2
+
+
 def test_a_quiet_day_forgets() -> None:
     pair = Count(50, START)
     assert guess(pair, Count(), START + PAIR_FORGOTTEN_AFTER)[0].tries == 1
