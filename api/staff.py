@@ -6,21 +6,27 @@ Whatever takes something from somebody (role, password, access) ends their sessi
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
+from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from api.fields import Email, Name
+from api.passwords import Passwords
 from api.sessions import end_all
-from domain.errors import InvalidInput, Refused
+from domain.errors import InvalidInput, NotFound, Refused
 from domain.ids import derive
 from domain.roles import Role
 from models import Person, RecoveryCode
-from models.queries_people import is_key_named
-from models.session import database_now
+from models.queries_people import is_key_named, is_named, people, person, person_by_email
+from models.session import Database, database_now
 
 ONE_TIME_FOR: Final = timedelta(hours=72)
+LISTED_MAX: Final = 1000
+BY_COMMAND_LINE: Final = "command line"
 ONE_TIME_GROUPS: Final = 4
 ONE_TIME_GROUP_LETTERS: Final = 5
 _LETTERS: Final = "abcdefghjkmnpqrstuvwxyz23456789"  # none that is read as another one
@@ -48,39 +54,79 @@ def new_one_time_password() -> str:
     return "-".join(groups)
 
 
-async def set_one_time_password(session: AsyncSession, person: Person, hashed: str) -> None:
+async def set_one_time_password(session: AsyncSession, row: Person, hashed: str) -> None:
     """It holds for `ONE_TIME_FOR`, and only to set another one. Their sessions end."""
-    person.password_hash = hashed
-    person.password_at = now = await database_now(session)
-    person.one_time_until = now + ONE_TIME_FOR
-    await end_all(session, person.id, "one_time_password")
+    row.password_hash = hashed
+    row.password_at = now = await database_now(session)
+    row.one_time_until = now + ONE_TIME_FOR
+    await end_all(session, row.id, "one_time_password")
 
 
-async def set_password(session: AsyncSession, person: Person, hashed: str) -> None:
+async def set_password(session: AsyncSession, row: Person, hashed: str) -> None:
     """Their own, from now on. Every session ends, this one too."""
-    person.password_hash, person.one_time_until = hashed, None
-    person.password_at = await database_now(session)
-    await end_all(session, person.id, "password_changed")
+    row.password_hash, row.one_time_until = hashed, None
+    row.password_at = await database_now(session)
+    await end_all(session, row.id, "password_changed")
 
 
-async def change_role(session: AsyncSession, person: Person, role: Role) -> None:
-    if person.role != role.value:
-        person.role = role.value
-        await end_all(session, person.id, "role_changed")
+async def change_role(session: AsyncSession, row: Person, role: Role) -> None:
+    if row.role != role.value:
+        row.role = role.value
+        await end_all(session, row.id, "role_changed")
 
 
-async def disable(session: AsyncSession, person: Person) -> None:
-    if person.disabled_at is None:
-        person.disabled_at = await database_now(session)
-        await end_all(session, person.id, "disabled")
+async def disable(session: AsyncSession, row: Person) -> None:
+    if row.disabled_at is None:
+        row.disabled_at = await database_now(session)
+        await end_all(session, row.id, "disabled")
 
 
-async def forget_second_factor(session: AsyncSession, person: Person) -> None:
-    person.totp_secret = person.totp_pending = person.totp_step = None
-    await session.execute(delete(RecoveryCode).where(RecoveryCode.person_id == person.id))
+async def forget_second_factor(session: AsyncSession, row: Person) -> None:
+    row.totp_secret = row.totp_pending = row.totp_step = None
+    await session.execute(delete(RecoveryCode).where(RecoveryCode.person_id == row.id))
 
 
-def refuse_own(person: Person, caller_id: str) -> None:
+async def invite(database: Database, *, email: str, name: str, role: Role) -> str:
+    """Somebody new with a one-time password, which is returned and can be seen only here: for the command line.
+
+    Raises `InvalidInput` for an address or a name that will not do, or that somebody has already.
+    """
+    try:
+        email, name = TypeAdapter(Email).validate_python(email), TypeAdapter(Name).validate_python(name.strip())
+    except ValidationError as error:
+        raise InvalidInput("email or name", error.errors()[0]["msg"]) from None
+    password = new_one_time_password()
+    hashed = await Passwords().hash(password)
+    async with database.session() as session:
+        if await person_by_email(session, email) is not None or await is_named(session, name):
+            raise InvalidInput("email or name", "somebody has that already", code="already_exists")
+        row = await add_person(session, person_id=None, email=email, name=name, role=role, by=BY_COMMAND_LINE)
+        await set_one_time_password(session, row, hashed)
+    return password
+
+
+async def let_in_again(database: Database, email: str) -> str:
+    """A one-time password for somebody who is shut out: enabled, without a second factor. Raises `NotFound`."""
+    password = new_one_time_password()
+    hashed = await Passwords().hash(password)
+    async with database.session() as session:
+        found = await person_by_email(session, email)
+        row = await person(session, found.id, lock=True) if found is not None else None
+        if row is None:
+            raise NotFound(f"there is nobody with the login {email!r}")
+        row.disabled_at = None
+        await forget_second_factor(session, row)
+        await set_one_time_password(session, row, hashed)
+    return password
+
+
+async def everybody(database: Database) -> Sequence[Person]:
+    """The first `LISTED_MAX`, newest first."""
+    async with database.session() as session:
+        return (await people(session, after=None, limit=LISTED_MAX)).rows
+
+
+def refuse_own(row: Person, caller_id: str) -> None:
     """Raises `Refused`: nobody takes the last admin away by taking themself away."""
-    if person.id == caller_id:
+    if row.id == caller_id:
         raise Refused("own_account", "This is your own account: another admin does that.")

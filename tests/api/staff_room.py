@@ -26,7 +26,7 @@ class Visitor:
 
 
 def visitor(http: httpx.AsyncClient, address: str, base_url: str = "https://api") -> Visitor:
-    transport = http._transport
+    transport = http._transport  # pyright: ignore[reportPrivateUsage] - the application under test
     assert isinstance(transport, httpx.ASGITransport)
     return Visitor(transport, address, base_url)
 

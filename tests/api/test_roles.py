@@ -18,8 +18,8 @@ from domain.roles import COMMANDS, READS, Role, who_may, who_may_read
 from models.session import Database
 from settings import Settings
 from tests.api.conftest import KEYS, Caller
-from tests.conftest import Server
 from tests.api.staff_room import page_headers, signed_in, with_password
+from tests.conftest import Server
 from tests.domain.doc_tables import rows
 from tests.servers import ROOT
 

@@ -1,4 +1,4 @@
-"""Signing in, over HTTP: a first day with a one-time password, browsers, guessers, a second factor, keys with scopes."""
+"""Signing in over HTTP: a first day with a one-time password, browsers, guessers, a second factor, keys with scopes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import pytest
 from pyotp.totp import TOTP
 from sqlalchemy import func, select, text, update
 
+from api import staff
+from domain.errors import InvalidInput, NotFound
 from domain.lockout import LOGIN_FREE, PAIR_FREE
 from domain.roles import Role
 from models import AccessLine, IdempotencyRecord, Person, PersonSession, SignInThrottle
@@ -184,7 +186,7 @@ async def test_nobody_takes_themself_away_and_nobody_ends_anothers_session(api: 
     assert told(await ann.post(f"{path}/disable")) == (409, "own_account")
     assert told(await ann.patch(path, {"role": "agent"})) == (409, "own_account")
     assert told(await ann.delete(f"/v1/sessions/{of_other['id']}")) == (404, "not_found")
-    assert [row["id"] for row in (await ann.get("/v1/sessions")).json()["items"]][0] == session["id"]
+    assert (await ann.get("/v1/sessions")).json()["items"][0]["id"] == session["id"]
 
 
 # Browsers
@@ -437,3 +439,33 @@ async def test_a_body_with_a_password_leaves_no_digest_to_guess_from(api: Caller
     assert kept != hashlib.sha256(response.request.content).hexdigest()
     again = await ann.post("/v1/me/second-factor", {"password": "another one 48"}, key="digest-1")
     assert told(again) == (422, "idempotency_key_reused")
+
+
+# The command line, where nobody can sign in yet, or any more
+
+
+async def test_the_first_admin_comes_from_the_command_line(api: Caller, database: Database) -> None:
+    name = f"first-{next(KEYS)}"
+    email = f"{name}@shop.example"
+    password = await staff.invite(database, email=email, name=name, role=Role.ADMIN)
+    door = visitor(api.http, "192.0.2.95")
+    assert (await door.knock(email, password)).json()["must_change_password"]
+    for wrong in ({"email": "no-address"}, {"name": ""}, {"email": email.upper()}, {"name": name.upper()}):
+        given = {"email": f"x{email}", "name": f"x{name}"} | wrong
+        with pytest.raises(InvalidInput):
+            await staff.invite(database, **given, role=Role.AGENT)
+    assert name in {person.name for person in await staff.everybody(database)}
+
+
+async def test_who_is_shut_out_is_let_in_again(api: Caller, database: Database) -> None:
+    person = await with_password(api, Role.ADMIN)
+    ann = bearer(api.http, (await signed_in(api, person))["token"])
+    secret = (await ann.made("/v1/me/second-factor", {"password": PASSWORD}))["secret"]
+    async with database.session() as session:
+        now = await database_now(session)
+    await ann.post("/v1/me/second-factor/confirm", {"code": TOTP(secret).at(now)})
+    await api.post(f"/v1/people/{person['id']}/disable")
+    password = await staff.let_in_again(database, person["email"])
+    assert (await visitor(api.http, "192.0.2.1").knock(person["email"], password)).json()["must_change_password"]
+    with pytest.raises(NotFound):
+        await staff.let_in_again(database, "nobody@shop.example")
