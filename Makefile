@@ -17,10 +17,10 @@ ARGS ?=
 # Tests wait for others more than they compute; each worker has a stack of its own.
 WORKERS ?= 2
 
-.PHONY: help setup demo up test check lint format types bench mutate lock migrate clean
+.PHONY: help setup demo up test check lint format types bench bench-search mutate lock migrate clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  \033[1m%-8s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## the virtual environment with the pinned packages, again only when the lock changed
 
@@ -63,6 +63,9 @@ types: $(READY) ## strict types
 
 bench: $(READY) ## renewals a second, beside bare workflows; writes bench/latest.json
 	@$(BIN)/python cli.py bench $(ARGS)
+
+bench-search: $(READY) ## the search box over a million customers; writes bench/search-latest.json
+	@$(BIN)/python cli.py bench-search $(ARGS)
 
 mutate: $(READY) ## break the domain one thing at a time: do the tests notice?
 	@$(BIN)/mutmut run $(ARGS)

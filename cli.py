@@ -14,9 +14,13 @@ from sqlalchemy import make_url
 
 import cli_import
 import settings
-from api import keys
+from api import keys, staff
+from bench.customers import generate
 from bench.fleets import Late
 from bench.main import LATEST, measure
+from bench.report import write
+from bench.search import LATEST as SEARCH_LATEST
+from bench.search import SearchPlan, measure_search
 from domain.errors import DunlinError
 from domain.roles import Role
 from local import gateway as sandbox
@@ -40,8 +44,12 @@ app = typer.Typer(
 )
 api_key_commands = typer.Typer(help="API keys: create, list, revoke.", no_args_is_help=True)
 app.add_typer(api_key_commands, name="api-key")
+person_commands = typer.Typer(help="People who sign in: create, list, let in again.", no_args_is_help=True)
+app.add_typer(person_commands, name="person")
 import_commands = typer.Typer(help="Bring what another system has, through the API.", no_args_is_help=True)
 app.add_typer(import_commands, name="import")
+generate_commands = typer.Typer(help="Made-up data, to try things on.", no_args_is_help=True)
+app.add_typer(generate_commands, name="generate")
 out = Console()
 err = Console(stderr=True)
 
@@ -72,6 +80,28 @@ def bench(
 ) -> None:
     """Measure what a renewal costs, beside bare workflows on the same machine."""
     raise typer.Exit(lifetime.run(_bench(quick=quick, output=output)))
+
+
+@app.command("bench-search")
+def bench_search(
+    *,
+    count: Annotated[int, typer.Option(min=100, help="Made-up customers, in a database of its own.")] = 1_000_000,
+    here: Annotated[bool, typer.Option("--here", help="In DATABASE_URL instead, with the customers it has.")] = False,
+    output: Annotated[Path, typer.Option(help="Where the result goes.")] = SEARCH_LATEST,
+) -> None:
+    """Measure the search box beside the same request that only does SELECT 1."""
+    plan = SearchPlan(count, url=_database_url() if here else None)
+    raise typer.Exit(lifetime.run(_bench_search(plan, output)))
+
+
+@generate_commands.command("customers")
+def generate_customers(
+    *,
+    count: Annotated[int, typer.Option(min=1, max=10_000_000, help="How many.")] = 1_000_000,
+    seed: Annotated[int, typer.Option(min=0, max=9_999, help="Another seed, other people; one seed goes in once.")] = 1,
+) -> None:
+    """Fill DATABASE_URL with made-up customers, each with a card, every fifth with an invoice."""
+    asyncio.run(generate(_database_url(), count=count, seed=seed, tell=_tell))
 
 
 @app.command()
@@ -127,6 +157,33 @@ def revoke_api_key(key: Annotated[str, typer.Argument(help="Id or prefix, as `li
     out.print(f"{revoked.name} ({revoked.id}) is revoked.", markup=False, highlight=False)
 
 
+@person_commands.command("create")
+def create_person(
+    email: Annotated[str, typer.Option(help="The login.")],
+    name: Annotated[str, typer.Option(help="Stands as actor on what they do; nobody else has it.")],
+    role: Annotated[Role, typer.Option(help="What they may do; docs/roles.md has the table.")],
+) -> None:
+    """Add somebody to DATABASE_URL and print a one-time password: the only time it can be seen."""
+    password = _with_database(lambda database: staff.invite(database, email=email, name=name, role=role))
+    out.print(password, highlight=False, soft_wrap=True)
+
+
+@person_commands.command("list")
+def list_people() -> None:
+    """Show who may sign in, and who no longer."""
+    for person in _with_database(staff.everybody):
+        state = f"disabled {person.disabled_at:%Y-%m-%d}" if person.disabled_at else "active"
+        row = f"{person.id}  {person.created_at:%Y-%m-%d}  {state}  {person.role:<5}  {person.email}  {person.name}"
+        out.print(row, markup=False, highlight=False, soft_wrap=True)
+
+
+@person_commands.command("let-in")
+def let_person_in(email: Annotated[str, typer.Argument(help="Their login.")]) -> None:
+    """Print a one-time password for somebody who is shut out; their second factor is taken off, sessions end."""
+    password = _with_database(lambda database: staff.let_in_again(database, email))
+    out.print(password, highlight=False, soft_wrap=True)
+
+
 @import_commands.command("subscribers")
 def import_subscribers(
     file: Annotated[Path, typer.Argument(help="CSV in UTF-8, with a header.")],
@@ -140,6 +197,17 @@ def import_subscribers(
     raise typer.Exit(cli_import.import_subscribers(wanted, settings.load()))
 
 
+async def _bench_search(plan: SearchPlan, output: Path) -> int:
+    try:
+        result = await measure_search(plan, console=out, tell=_tell)
+    except StartFailed as error:
+        _tell(str(error))
+        return EXIT_FAILED
+    write(result, output)
+    _tell(f"Written to {output}.")
+    return lifetime.EXIT_OK
+
+
 async def _bench(*, quick: bool, output: Path) -> int:
     try:
         await measure(quick=quick, output=output, console=out, tell=_tell)
@@ -149,12 +217,17 @@ async def _bench(*, quick: bool, output: Path) -> int:
     return lifetime.EXIT_OK
 
 
-def _with_database(work: Callable[[Database], Awaitable[T]]) -> T:
-    """Run `work` on DATABASE_URL; a refusal is told in one line and ends with status 1."""
+def _database_url() -> str:
     url = settings.load().database_url
     if url is None:
         err.print("DATABASE_URL is not set.")
         raise typer.Exit(settings.EXIT_BAD_SETTINGS)
+    return url
+
+
+def _with_database(work: Callable[[Database], Awaitable[T]]) -> T:
+    """Run `work` on DATABASE_URL; a refusal is told in one line and ends with status 1."""
+    url = _database_url()
 
     async def opened() -> T:
         database = Database.connect(url, application_name="dunlin-cli", pool_max=1)

@@ -126,7 +126,7 @@ async def _widen(session: AsyncSession, source: TextClause, match: Match, accept
     if match == "similar":
         threshold = func.set_config("pg_trgm.similarity_threshold", str(ALIKE_LEAST), True)
         await session.execute(select(threshold))
-    words = [word for word in accepted if len(word) >= PREFIX_LENGTH_MIN]
+    words = [word for word in accepted if len(word) >= PREFIX_LENGTH_MIN and not word[0].isdigit()]
     limit = PREFIXES_MAX if match == "prefix" else ALIKE_MAX
     rows = await session.execute(source, {"words": words, "limit": limit})
     before = sum(map(len, accepted.values()))

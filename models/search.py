@@ -91,9 +91,9 @@ class CustomerSearch(Base):
     words: Mapped[list[str]] = mapped_column(ARRAY(Text))
 
 
-# Every word that some customer has, so that a misspelt one is looked up among words and not among customers. Without
-# a unique key on purpose: two transactions that bring the same new word need not wait for each other, and a word that
-# stands here twice does no harm.
+# Every word of letters that some customer has, so that a misspelt one is looked up among words and not among
+# customers. Without a unique key on purpose: two transactions that bring the same new word need not wait for each
+# other, and a word that stands here twice does no harm.
 search_words: Final = Table(
     "search_words",
     Base.metadata,

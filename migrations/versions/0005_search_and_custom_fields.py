@@ -60,7 +60,8 @@ BEGIN
             SET name = excluded.name, phone = excluded.phone, words = excluded.words;
     INSERT INTO search_words (word)
         SELECT DISTINCT held.word FROM customer_search AS s, unnest(s.words) AS held(word)
-        WHERE s.customer_id = ANY (ids) AND NOT EXISTS (SELECT FROM search_words AS w WHERE w.word = held.word);
+        WHERE s.customer_id = ANY (ids) AND held.word !~ '^[0-9]'
+            AND NOT EXISTS (SELECT FROM search_words AS w WHERE w.word = held.word);
     IF before IS NOT NULL THEN
         PERFORM search_forget(array_agg(lost.word)) FROM unnest(before) AS lost(word)
             WHERE NOT EXISTS (

@@ -39,13 +39,15 @@ ODD = [
 ]
 THINGS = """
 INSERT INTO payment_methods (id, customer_id, gateway, token, kind, last4, removed_at)
-VALUES ('pm_1', '{john}', 'sandbox', 't', 'card', '4242', NULL), ('pm_2', '{ada}', 'sandbox', 't', 'card', '4242', now());
+VALUES ('pm_1', '{john}', 'sandbox', 't', 'card', '4242', NULL),
+    ('pm_2', '{ada}', 'sandbox', 't', 'card', '4242', now());
 INSERT INTO products (id, code, name) VALUES ('prod', 'p', 'P');
 INSERT INTO prices (id, product_id, code, currency, unit_amount, interval_count, interval_unit)
 VALUES ('price', 'prod', 'm', 'EUR', 100, 1, 'month');
 INSERT INTO subscriptions (id, external_id, customer_id, product_id, price_id, status, access, currency, amount,
     quantity, cycle, test_mode, trigger, event_seq, virtual_now)
-VALUES ('sub_x', 'contract/9', '{ada}', 'prod', 'price', 'active', 'active', 'EUR', 100, 1, 1, false, 'timer', 1, now());
+VALUES ('sub_x', 'contract/9', '{ada}', 'prod', 'price', 'active', 'active', 'EUR', 100, 1, 1, false, 'timer', 1,
+    now());
 INSERT INTO invoices (id, number, customer_id, subscription_id, cycle, reason, currency, total, credit_applied,
     amount_due, status, issued_at, local_date, test_mode)
 VALUES ('inv', 'ABC-000012', '{john}', 'sub', 1, 'renewal', 'EUR', 100, 0, 100, 'open', now(), '2027-01-01', false)

@@ -14,20 +14,20 @@ OLD = Definition("old", FieldType.TEXT, archived=True)
 ALL = {each.key: each for each in (PLAN, SIZE, BORN, OLD)}
 
 
-@pytest.mark.parametrize(
-    ("kind", "good", "bad"),
-    [
-        (FieldType.TEXT, ["x", "José 🦆", "=1+1"], ["", "  ", 5, True, "a\nb", "a\x00", "\ud800", "x" * 501, None, []]),
-        (FieldType.NUMBER, [0, -1, 2.5, 10**15], ["5", True, 10**15 + 1, float("nan"), float("inf"), None, [1]]),
-        (
-            FieldType.DATE,
-            ["2024-02-29"],
-            ["2027-02-29", "2027-2-1", "20270201", "2027-01-01T00:00", "202\u0667-01-01", 5],
-        ),
-        (FieldType.CHOICE, ["small"], ["Small", "", 1, None]),
-        (FieldType.YES_NO, [True, False], ["yes", 1, 0, None]),
-    ],
-)
+TYPES: list[tuple[FieldType, list[object], list[object]]] = [
+    (FieldType.TEXT, ["x", "José 🦆", "=1+1"], ["", "  ", 5, True, "a\nb", "a\x00", "\ud800", "x" * 501, None, []]),
+    (FieldType.NUMBER, [0, -1, 2.5, 10**15], ["5", True, 10**15 + 1, float("nan"), float("inf"), None, [1]]),
+    (
+        FieldType.DATE,
+        ["2024-02-29"],
+        ["2027-02-29", "2027-2-1", "20270201", "2027-01-01T00:00", "202\u0667-01-01", 5],
+    ),
+    (FieldType.CHOICE, ["small"], ["Small", "", 1, None]),
+    (FieldType.YES_NO, [True, False], ["yes", 1, 0, None]),
+]
+
+
+@pytest.mark.parametrize(("kind", "good", "bad"), TYPES)
 def test_a_type_is_kept_to(kind: FieldType, good: list[object], bad: list[object]) -> None:
     field = Definition("f", kind, ("small", "large") if kind is FieldType.CHOICE else ())
     assert [broken_rule(field, value) for value in good] == [None] * len(good)
