@@ -24,6 +24,7 @@ from api.context import Services
 from api.vault import Vault
 from models.session import Database, revision_of, revision_of_code
 from providers.gateways.registry import open_gateway
+from providers.phones.http import HookSwitch
 from settings import EXIT_BAD_SETTINGS, SECRET_KEY_RULE, Settings, load
 from workflows.commands import Commands
 from workflows.converter import data_converter
@@ -80,7 +81,12 @@ async def run(settings: Settings) -> int:
         )
         commands = Commands(client, settings.temporal_task_queue)
         vault = Vault.from_setting(settings.secret_key)
-        await _serve(settings, Services(database, commands, {gateway.name: gateway}, vault=vault))
+        phone = None
+        if settings.phone_hook_url is not None:
+            phone = HookSwitch(settings.phone_hook_url, timeout_s=settings.phone_timeout_s)
+            stack.push_async_callback(phone.aclose)
+        services = Services(database, commands, {gateway.name: gateway}, vault=vault, phone=phone)
+        await _serve(settings, services)
     return 0
 
 

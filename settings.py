@@ -28,7 +28,7 @@ WEBHOOK_SECRET_RULE: Final = (
     f"must be whsec_ and base64 of {WEBHOOK_SECRET_BYTES_MIN} to {WEBHOOK_SECRET_BYTES_MAX} bytes"
 )
 # A value of these may hold a password: an error names the setting and keeps the value to itself.
-_SECRET: Final = frozenset({"database_url", "api_key", "gateway_webhook_secret", "secret_key"})
+_SECRET: Final = frozenset({"database_url", "api_key", "gateway_webhook_secret", "secret_key", "phone_hook_url"})
 
 
 def _postgresql_url(url: str) -> str:
@@ -111,6 +111,8 @@ class Settings(BaseSettings):
     smtp_port: Port | None = None
     smtp_from: OneLine = "Dunlin Billing <billing@dunlin.example>"
     public_url: HttpUrl | None = None
+    # Asked to ring an agent and put a customer through. None: there is no phone switch.
+    phone_hook_url: Annotated[HttpUrl | None, Field(repr=False)] = None
     # What second factors are sealed with. None with the embedded stack: made once for its folder.
     secret_key: Annotated[SecretKey | None, Field(repr=False)] = None
     # For commands that talk to the API. Not handed on to child processes, which need none.
@@ -130,6 +132,7 @@ class Settings(BaseSettings):
     gateway_timeout_s: Annotated[float, Field(gt=0, le=120)] = 8.0
     gateway_calls_per_second_max: Annotated[float, Field(gt=0, le=100_000)] = 200.0
     smtp_timeout_s: Annotated[float, Field(gt=0, le=120)] = 10.0
+    phone_timeout_s: Annotated[float, Field(gt=0, le=60)] = 5.0
     db_pool_max: Annotated[int, Field(ge=1, le=1000)] = 20
     workflow_cache_max: Annotated[int, Field(ge=0, le=1_000_000)] = 1000
     workflow_tasks_max: Annotated[int, Field(ge=2, le=10_000)] = 50

@@ -31,6 +31,7 @@ from activities.refunds import Refunds
 from activities.resend import Resends
 from activities.runs import Runs
 from activities.settlement import Settlements
+from activities.staff_letters import StaffLetters
 from activities.vouchers import Vouchers
 from models.session import Database, revision_of, revision_of_code
 from providers.gateways.base import Gateway
@@ -98,6 +99,7 @@ def build(settings: Settings, client: Client, database: Database, gateway: Gatew
     imports = Imports(database, gateways, commands)
     transfers, vouchers = Credits(database, commands), Vouchers(database)
     resends = Resends(database, courier)
+    letters = StaffLetters(database, courier)
     messages = Messages(database, notifier, settings.smtp_from)
     disputes = Disputes(database, commands)
     settlements, reconciliations = Settlements(database, gateways), Reconciliations(database, gateways)
@@ -134,6 +136,7 @@ def build(settings: Settings, client: Client, database: Database, gateway: Gatew
             vouchers.expire_vouchers,
             messages.send_messages,
             resends.resend_message,
+            letters.write_staff_letter,
             disputes.take,
             disputes.follow,
             settlements.open_settlement,

@@ -15,6 +15,7 @@ from api.vault import Vault
 from domain.errors import InvalidInput
 from models.session import Database
 from providers.gateways.base import Gateway
+from providers.phones.base import PhoneSwitch
 from workflows.commands import Commands
 
 
@@ -27,6 +28,7 @@ class Services:
     gateways: Mapping[str, Gateway]
     vault: Vault = field(default_factory=Vault)
     passwords: Passwords = field(default_factory=Passwords)
+    phone: PhoneSwitch | None = None
 
     def gateway(self, name: str | None) -> Gateway:
         """The gateway of that name, or the default one. Raises `InvalidInput` for a name not served."""

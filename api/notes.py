@@ -28,7 +28,7 @@ NoteId = Annotated[Identifier, Path(description="Id of the note")]
 Visibility = Literal["internal", "public"]
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Lines of text: of control characters only the line feed and the tab."""
     if any(unicodedata.category(character) in {"Cc", "Cs"} and character not in "\n\t" for character in text):
         raise ValueError("must be text; of control characters only line feeds and tabs")
@@ -36,7 +36,7 @@ def _plain(text: str) -> str:
 
 
 Text = Annotated[
-    str, StringConstraints(min_length=1, max_length=NOTE_LENGTH_MAX, pattern=r"\S"), AfterValidator(_plain)
+    str, StringConstraints(min_length=1, max_length=NOTE_LENGTH_MAX, pattern=r"\S"), AfterValidator(plain)
 ]
 
 

@@ -40,6 +40,7 @@ _TABLE: Final[tuple[tuple[tuple[Role, ...], tuple[str, ...]], ...]] = (
     (_AGENTS, ("set_parent", "remove_parent")),
     (_EVERYBODY, ("add_note", "edit_note", "remove_note")),
     (_AGENTS, ("move_points", "add_review", "show_review")),
+    (_AGENTS, ("write_to_customer", "call_customer")),
     (_AGENTS, ("set_login", "set_login_password", "force_password_change", "disable_login", "enable_login")),
     (_AGENTS, ("check_membership", "change_membership_password")),
     (_AGENTS, ("set_tags", "change_custom_values")),

@@ -1,4 +1,4 @@
-"""The door to messages: one that was sent is sent again, once for each wish."""
+"""The door to messages: one that was sent is sent again, a letter of staff is written, once for each wish."""
 
 from __future__ import annotations
 
@@ -46,3 +46,30 @@ class MessageCommands:
             await answered(run, noun="message")
         except ActivityFailureError as error:
             raise Broken(f"message {message_id} could not be sent again: {error.cause}") from error
+
+    async def write(self, letter_id: str) -> None:
+        """Make the message of a letter that is wished for; returns when its row is there and its sending sure to be
+        tried.
+
+        Raises `Unavailable` where no worker answers: repeat it with the same id.
+        """
+
+        async def run() -> str:
+            handle = await self._client.start_activity(
+                "write_staff_letter",
+                letter_id,
+                id=f"letter:{letter_id}",
+                task_queue=self._task_queue,
+                result_type=str,
+                start_to_close_timeout=STEP_TIMEOUT,
+                schedule_to_close_timeout=BOOKS_GIVEN_UP_AFTER,
+                retry_policy=BOOKS_RETRY,
+                id_conflict_policy=ActivityIDConflictPolicy.USE_EXISTING,
+                summary=f"Letter {letter_id}",
+            )
+            return await handle.result(rpc_timeout=timedelta(seconds=ANSWER_TIMEOUT_S))
+
+        try:
+            await answered(run, noun="message")
+        except ActivityFailureError as error:
+            raise Broken(f"letter {letter_id} could not be written: {error.cause}") from error
