@@ -14,6 +14,7 @@ from models import (
     CreditNote,
     Customer,
     CustomerChange,
+    Difference,
     Dispute,
     Invoice,
     LedgerEntry,
@@ -161,6 +162,11 @@ async def whole_customer(database: Database, name: str, count: int) -> str:
         for _ in ids
     ))  # fmt: skip
     await add(database, CustomerChange, *(mine | {"actor": "ann", "field": "phone"} for _ in ids))
+    await add(database, Difference, *(
+        mine | {"id": f"diff_{i}", "gateway": "sandbox", "reference": f"ref_{i}", "kind": "amount", "currency": "EUR",
+                "run_id": "run", "found_at": moment(n)}
+        for n, i in numbered
+    ))  # fmt: skip
     for i in ids:
         paid = ("cash:sandbox", PAID), ("receivable", -PAID)
         await entry(database, f"led_{i}", owner, "payment_succeeded", *paid)
