@@ -50,6 +50,8 @@ class SubscriptionEvent(Base):
     """The timeline of a subscription in business terms; append-only. `at` is the subscription's own clock."""
 
     __tablename__ = "subscription_events"
+    # For the report on dunning: one line of a subscription in many is the start of it.
+    __table_args__ = (Index("ix_subscription_events_dunning", "at", postgresql_where=text("kind = 'dunning_started'")),)
 
     subscription_id: Mapped[Id] = mapped_column(ForeignKey("subscriptions.id"), primary_key=True)
     seq: Mapped[int] = mapped_column(primary_key=True)

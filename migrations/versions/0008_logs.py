@@ -49,6 +49,12 @@ def upgrade() -> None:
         op.create_index(f"ix_{table}_at", table, ["at", "id"])
         for column, suffix in (("customer_id", "customer"), ("actor", "actor"), (name, name)):
             op.create_index(f"ix_{table}_{suffix}", table, [column, "at", "id"])
+    op.create_index(
+        "ix_subscription_events_dunning",
+        "subscription_events",
+        ["at"],
+        postgresql_where=sa.text("kind = 'dunning_started'"),
+    )
     for table in APPEND_ONLY:
         op.execute(
             f"CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} "
@@ -57,5 +63,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.drop_index("ix_subscription_events_dunning", "subscription_events")
     for table in reversed(APPEND_ONLY):
         op.drop_table(table)
