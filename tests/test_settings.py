@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import server
 import settings
 from settings import Settings
 
@@ -104,3 +105,14 @@ def test_a_child_process_sees_exactly_the_settings_of_its_parent(monkeypatch: py
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("DATABASE_URL")
     assert settings.load() == parent
+
+
+async def test_the_api_does_not_start_without_a_key_to_seal_with(capsys: pytest.CaptureFixture[str]) -> None:
+    """And says how one is made; nothing was connected to."""
+    elsewhere = settings.Settings(
+        database_url="postgresql+asyncpg://me:pw@127.0.0.1:9/billing",
+        temporal_address="127.0.0.1:9",
+        gateway_url="http://127.0.0.1:9",
+    )
+    assert await server.run(elsewhere) == settings.EXIT_BAD_SETTINGS
+    assert "openssl rand -base64 32" in capsys.readouterr().err
