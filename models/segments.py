@@ -16,6 +16,7 @@ from sqlalchemy import (
     ColumnElement,
     Numeric,
     String,
+    Text,
     and_,
     case,
     cast,
@@ -39,7 +40,7 @@ Condition = ColumnElement[bool]
 
 _COMPARE: Final[Mapping[Op, Any]] = MappingProxyType({Op.EQ: eq, Op.LT: lt, Op.LE: le, Op.GT: gt, Op.GE: ge})
 _DATE: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
-_TEXT: Final[Any] = CustomValue.value.op("#>>")(text("'{}'"))
+_TEXT: Final[Any] = CustomValue.value.op("#>>", return_type=Text())(text("'{}'"))
 _JSON_TYPE: Final[Mapping[Kind, str]] = MappingProxyType(
     {Kind.TEXT: "string", Kind.DATE: "string", Kind.NUMBER: "number", Kind.YES_NO: "boolean"}
 )
