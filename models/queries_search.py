@@ -19,7 +19,8 @@ from models.customers import Customer
 from models.limits import within
 from models.search import VALUE_INDEXED_LENGTH_MAX, CustomerSearch
 
-TIMEOUT_MS: Final = 2_000
+TIMEOUT_MS: Final = 2_000  # of one statement
+STATEMENTS_MAX: Final = 10
 CANDIDATES_MAX: Final = 200  # how many with the right words are compared by their whole name
 PREFIXES_MAX: Final = 20
 PREFIX_LENGTH_MIN: Final = 2
@@ -57,6 +58,12 @@ _EXACT: Final = text(
     """  # noqa: S608 - a number of ours
 )
 _CUSTOM: Final = "custom_field"
+# The planner knows how often the commonest words stand in a row, takes all others for far commoner than they are, and
+# would read the whole table for them.
+_PLANNING: Final = select(
+    func.set_config("enable_seqscan", "off", True),
+    func.set_config("pg_trgm.similarity_threshold", str(ALIKE_LEAST), True),
+)
 _WORDS: Final = text("SELECT word FROM unnest(search_words_of(:text)) WITH ORDINALITY AS found(word, n) LIMIT :limit")
 _PREFIXES: Final = text(
     """
@@ -80,7 +87,7 @@ async def search(session: AsyncSession, query: Asked, limit: int) -> list[Hit]:
     """At most `limit` customers, best first: exactly met ones, then by whole words, by their beginnings, by likeness.
 
     Who is met by an id, a number, an email or a card's last digits ends the search. Raises `Unavailable` where it
-    takes too long. A fixed number of statements, at most nine.
+    takes too long. At most `STATEMENTS_MAX` statements, however many customers there are.
     """
     async with within(session, TIMEOUT_MS):
         found = await _exact(session, query, limit)
@@ -110,6 +117,7 @@ async def _by_words(
     words = (await session.scalars(_WORDS, {"text": query.text, "limit": WORDS_MAX})).all()
     if not words:
         return
+    await session.execute(_PLANNING)
     accepted = {word: [word] for word in words}
     stages: tuple[tuple[Match, TextClause | None], ...] = (("word", None), ("prefix", _PREFIXES), ("similar", _ALIKE))
     for match, source in stages:
@@ -123,9 +131,6 @@ async def _by_words(
 
 async def _widen(session: AsyncSession, source: TextClause, match: Match, accepted: dict[str, list[str]]) -> bool:
     """Take more words for each word of the query; whether there were any."""
-    if match == "similar":
-        threshold = func.set_config("pg_trgm.similarity_threshold", str(ALIKE_LEAST), True)
-        await session.execute(select(threshold))
     words = [word for word in accepted if len(word) >= PREFIX_LENGTH_MIN and not word[0].isdigit()]
     limit = PREFIXES_MAX if match == "prefix" else ALIKE_MAX
     rows = await session.execute(source, {"words": words, "limit": limit})

@@ -8,11 +8,13 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from api.app import create_app
 from api.context import Services
 from api.keys import create_key
+from domain.search import asked
+from models.queries_search import STATEMENTS_MAX, search
 from models.session import Database
 from tests.api.conftest import Caller
 
@@ -194,3 +196,18 @@ async def test_odd_input_finds_nobody_and_breaks_nothing(desk: Caller, people: d
 async def test_too_little_too_much_or_unreadable_is_refused(api: Caller, typed: str) -> None:
     response = await api.get("/v1/search", q=typed)
     assert (response.status_code, response.json()["errors"][0]["field"]) == (422, "q")
+
+
+async def test_a_search_is_a_bounded_number_of_statements(people: dict[str, str], fresh_database: Database) -> None:
+    said: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        said.append(statement)
+
+    event.listen(fresh_database.engine.sync_engine, "before_cursor_execute", note)
+    for typed in ("jhon smiht", people["ada"], "nobody at all", "one two three four five six seven eight"):
+        said.clear()
+        async with fresh_database.session() as session:
+            await search(session, asked(typed), 20)
+        assert 0 < len(said) <= STATEMENTS_MAX, typed
+    event.remove(fresh_database.engine.sync_engine, "before_cursor_execute", note)
