@@ -39,6 +39,7 @@ from api import (
     points,
     products,
     refunds,
+    removal,
     reports,
     reviews,
     rules,
@@ -58,6 +59,7 @@ from api.idempotency import HEADER, KEY_LENGTH_MAX, REPLAYED
 VERSION: Final = "0.1.0"
 ROUTERS: Final = (
     customers.router,
+    removal.router,
     search.router,
     segments.router,
     custom_fields.router,

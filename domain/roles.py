@@ -36,6 +36,8 @@ _TABLE: Final[tuple[tuple[tuple[Role, ...], tuple[str, ...]], ...]] = (
     (_ADMINS, ("remove_second_factor_of", "end_person_sessions", "create_api_key", "revoke_api_key")),
     # Customers and what they have agreed to.
     (_AGENTS, ("create_customer", "change_customer", "create_address", "make_address_default", "remove_address")),
+    # It cannot be undone.
+    (_LEADS, ("remove_customer",)),
     (_AGENTS, ("create_method", "reorder_methods", "make_method_default", "remove_method")),
     (_AGENTS, ("set_parent", "remove_parent")),
     (_EVERYBODY, ("add_note", "edit_note", "remove_note")),
