@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.exc import DBAPIError
 
-from models import Base, CustomerChange, Message, NoteVersion, PhoneCall, StaffLetter, Voucher
+from models import Attempt, Base, CustomerChange, Message, NoteVersion, PhoneCall, StaffLetter, Voucher
 from models.removal import BILLED, GOES, IMPLIED, STAYS
 from models.session import Database
 from tests.api.conftest import KEYS, Caller
-from tests.api.whole_customer import START, add
+from tests.api.whole_customer import START, add, whole_customer
 
 
 def test_every_table_with_a_customer_has_its_rule() -> None:
@@ -80,6 +80,18 @@ async def test_a_parent_is_kept(api: Caller, customer: dict[str, Any]) -> None:
     assert (await api.delete(f"/v1/customers/{child['id']}/parent")).status_code == 200
     assert (await api.delete(f"/v1/customers/{child['id']}")).status_code == 200
     assert (await api.delete(path)).status_code == 200
+
+
+async def test_who_was_billed_and_who_paid_for_them_are_kept(
+    api: Caller, customer: dict[str, Any], database: Database
+) -> None:
+    billed = await whole_customer(database, f"removal{next(KEYS)}", 1)
+    async with database.begin() as connection:
+        paid = update(Attempt).where(Attempt.customer_id == billed).values(payer_id=customer["id"])
+        await connection.execute(paid)
+    for customer_id in (billed, customer["id"]):
+        refused = await api.delete(f"/v1/customers/{customer_id}")
+        assert (refused.status_code, refused.json()["code"]) == (409, "billed")
 
 
 async def test_what_only_grows_cannot_be_cut_otherwise(
