@@ -28,6 +28,7 @@ from activities.recheck import Differences
 from activities.reconciliation import Reconciliations
 from activities.records import Records
 from activities.refunds import Refunds
+from activities.reminders import Reminders
 from activities.resend import Resends
 from activities.runs import Runs
 from activities.settlement import Settlements
@@ -45,6 +46,7 @@ from workflows.credit import CreditWorkflow, VoucherExpiryWorkflow
 from workflows.dispute import GatewayEventWorkflow
 from workflows.import_file import ImportWorkflow
 from workflows.refund import RefundWorkflow
+from workflows.reminder import ReminderWorkflow
 from workflows.schedules import Schedules
 from workflows.settlement import ReconciliationWorkflow, SettlementWorkflow
 from workflows.subscription import SubscriptionWorkflow
@@ -99,7 +101,7 @@ def build(settings: Settings, client: Client, database: Database, gateway: Gatew
     imports = Imports(database, gateways, commands)
     transfers, vouchers = Credits(database, commands), Vouchers(database)
     resends = Resends(database, courier)
-    letters = StaffLetters(database, courier)
+    letters, reminders = StaffLetters(database, courier), Reminders(database, courier)
     messages = Messages(database, notifier, settings.smtp_from)
     disputes = Disputes(database, commands)
     settlements, reconciliations = Settlements(database, gateways), Reconciliations(database, gateways)
@@ -115,6 +117,7 @@ def build(settings: Settings, client: Client, database: Database, gateway: Gatew
             ImportWorkflow,
             ReconciliationWorkflow,
             RefundWorkflow,
+            ReminderWorkflow,
             SettlementWorkflow,
             VoucherExpiryWorkflow,
         ],
@@ -137,6 +140,7 @@ def build(settings: Settings, client: Client, database: Database, gateway: Gatew
             messages.send_messages,
             resends.resend_message,
             letters.write_staff_letter,
+            reminders.remind,
             disputes.take,
             disputes.follow,
             settlements.open_settlement,

@@ -11,10 +11,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 @dataclass(frozen=True, slots=True)
 class NewMessage:
-    """A message to send once. `id` is made from the event it tells. Audience: `customer` or `staff`."""
+    """A message to send once. `id` is made from the event it tells. Audience: `customer` or `staff`.
+
+    One to staff need not be about a customer.
+    """
 
     id: str
-    customer_id: str
+    customer_id: str | None
     template: str
     recipient: str
     subject: str

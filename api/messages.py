@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Final, Literal
 
 from fastapi import Path, Query
+from pydantic import Field
 
 from api.context import CallerDep, OnceDep, Services, ServicesDep
 from api.fields import Code, Identifier, Instant, View
@@ -29,7 +30,7 @@ class MessageView(View):
     """
 
     id: str
-    customer_id: str
+    customer_id: str | None = Field(description="null: to staff, about no customer")
     subscription_id: str | None
     event_seq: int | None
     refund_id: str | None
@@ -94,10 +95,12 @@ async def resend_message(
     new_id = once.id("msg")
     async with services.database.session() as session:
         row = found(await message(session, message_id), "message")
-        reader = found(await customer(session, row.customer_id), "customer")
+        reader = None
+        if row.customer_id is not None:
+            reader = found(await customer(session, row.customer_id), "customer")
     if row.status == PENDING:
         raise Refused("not_sent_yet", "This message is still on its way: it is tried for three days by itself.")
-    recipient = reader.email if row.audience == CUSTOMER else row.recipient
+    recipient = reader.email if reader is not None and row.audience == CUSTOMER else row.recipient
     if not recipient:
         raise Refused("no_address", "This customer has no email address; give one and send the message again.")
     await services.commands.messages.resend(new_id, message_id, recipient=recipient, actor=caller.name)

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import Path, Query
 from pydantic import ConfigDict, Field, StringConstraints
 from sqlalchemy import func
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from api.context import CallerDep, OnceDep, ServicesDep
+from api.context import CallerDep, OnceDep, Services, ServicesDep
 from api.fields import Body, Code, Identifier, Instant, Name, Paragraph, Reason, View
 from api.paging import Listed, PageQuery, listed
 from api.routing import noun
 from api.rows import add_once, found, known, replace_fields
 from domain.errors import InvalidInput, Refused
+from domain.tasks import accept_reminder
 from models import Task
 from models.queries_customers import customer
 from models.queries_tasks import TASKS, TaskFilter, task, tasks
+from models.session import database_now
 
 OPEN: Final = "open"
 MANUAL: Final = "manual"  # the kind of what people open, unless they say another
@@ -30,6 +34,9 @@ Outcome = Annotated[Reason, StringConstraints(min_length=1, pattern=r"\S")]
 class _Work(Body):
     assignee: Name | None = Field(default=None, description="Who does it; null is nobody yet")
     deadline: Instant | None = Field(default=None, description="Until when; open and past it is overdue")
+    remind_at: Instant | None = Field(
+        default=None, description="When its assignee is reminded, by email and in the list; null is never"
+    )
     priority: Priority = "normal"
     next_action: Paragraph = Field(default="", description="The next thing to do, in plain words")
 
@@ -90,6 +97,8 @@ class TaskView(View):
     priority: str
     status: str
     deadline: Instant | None
+    remind_at: Instant | None
+    reminded_at: Instant | None
     opened_by: str
     opened_at: Instant
     closed_by: str | None
@@ -99,7 +108,7 @@ class TaskView(View):
 
 
 class TaskQuery(PageQuery):
-    """Which tasks. `overdue`: open and past the deadline."""
+    """Which tasks. `overdue`: open and past the deadline. `reminded`: its reminder was given."""
 
     status: Literal["open", "done", "canceled"] | None = None
     kind: Code | None = None
@@ -108,6 +117,7 @@ class TaskQuery(PageQuery):
     subject_kind: Code | None = None
     subject_id: Identifier | None = None
     overdue: bool | None = None
+    reminded: bool | None = None
 
 
 @router.post("/tasks", status_code=201)
@@ -118,6 +128,8 @@ async def create_task(body: TaskNew, services: ServicesDep, once: OnceDep, calle
     async with services.database.session() as session:
         if body.customer_id is not None:
             known(await customer(session, body.customer_id), "customer_id", "customer")
+        if await task(session, once.id("task")) is None:
+            await _set_reminder(session, services, once.id("task"), body.remind_at)
         row = await add_once(session, Task(id=once.id("task"), opened_by=caller.name, **dict(body)))
         return TaskView.model_validate(row)
 
@@ -133,6 +145,7 @@ async def list_tasks(services: ServicesDep, query: Annotated[TaskQuery, Query()]
         query.subject_kind,
         query.subject_id,
         query.overdue,
+        query.reminded,
     )
     async with services.database.session() as session:
         rows = await tasks(session, wanted, after=query.after(TASKS), limit=query.limit)
@@ -152,7 +165,11 @@ async def change_task(task_id: TaskId, body: TaskPatch, services: ServicesDep) -
     async with services.database.session() as session:
         row = found(await task(session, task_id, lock=True), "task")
         _refuse_closed(row)
-        if replace_fields(row, {name: getattr(body, name) for name in body.model_fields_set}):
+        fields = {name: getattr(body, name) for name in body.model_fields_set}
+        if "remind_at" in fields and fields["remind_at"] != row.remind_at:
+            await _set_reminder(session, services, row.id, body.remind_at)
+            fields["reminded_at"] = None
+        if replace_fields(row, fields):
             await session.flush()
             await session.refresh(row)
         return TaskView.model_validate(row)
@@ -171,6 +188,13 @@ async def close_task(task_id: TaskId, body: TaskClose, services: ServicesDep, ca
         await session.flush()
         await session.refresh(row)
         return TaskView.model_validate(row)
+
+
+async def _set_reminder(session: AsyncSession, services: Services, task_id: str, at: datetime | None) -> None:
+    """The timer first, the row after it: a crash in between leaves a timer that finds nothing to do, never no timer."""
+    if at is not None:
+        accept_reminder(at, await database_now(session))
+        await services.commands.reminders.set(task_id, at)
 
 
 def _refuse_closed(row: Task) -> None:

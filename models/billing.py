@@ -224,7 +224,7 @@ class Message(Base):
     )
 
     id: Mapped[Id] = mapped_column(primary_key=True)
-    customer_id: Mapped[Id] = mapped_column(ForeignKey("customers.id"))
+    customer_id: Mapped[Id | None] = mapped_column(ForeignKey("customers.id"))
     subscription_id: Mapped[Id | None]
     event_seq: Mapped[int | None]
     refund_id: Mapped[Id | None]

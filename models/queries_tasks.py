@@ -26,6 +26,7 @@ class TaskFilter:
     subject_kind: str | None = None
     subject_id: str | None = None
     overdue: bool | None = None
+    reminded: bool | None = None
 
 
 async def task(session: AsyncSession, task_id: str, *, lock: bool = False) -> Task | None:
@@ -50,6 +51,9 @@ async def tasks(
     if wanted.overdue is not None:
         late = (Task.status == "open") & func.coalesce(Task.deadline < func.now(), False)
         statement = statement.where(late if wanted.overdue else ~late)
+    if wanted.reminded is not None:
+        given = Task.reminded_at.is_not(None)
+        statement = statement.where(given if wanted.reminded else ~given)
     return await page(session, statement, TASKS, after=after, limit=limit)
 
 

@@ -12,6 +12,7 @@ class Task(Base):
     """One task. The system's tasks have an id made from what they are about, so each is opened once.
 
     `subject_kind` and `subject_id` name what it is about (refund, dispute, difference, charge, …).
+    `reminded_at` is when the reminder for `remind_at` was given.
     """
 
     __tablename__ = "tasks"
@@ -36,6 +37,8 @@ class Task(Base):
     priority: Mapped[str] = mapped_column(server_default="normal")
     status: Mapped[str] = mapped_column(server_default="open")
     deadline: Mapped[Instant | None]
+    remind_at: Mapped[Instant | None]
+    reminded_at: Mapped[Instant | None]
     opened_by: Mapped[str]
     opened_at: Mapped[Recorded]
     closed_by: Mapped[str | None]

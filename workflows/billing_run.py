@@ -9,6 +9,7 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from activities.runs import PageRequest, RunRequest, Runs
     from workflows.policies import PAGE_HEARTBEAT, PAGE_RETRY, PAGE_TIMEOUT, PAGES_PER_RUN_MAX
+    from workflows.trouble import Trouble, persist
 
 SCHEDULED = "scheduled"
 
@@ -16,6 +17,9 @@ SCHEDULED = "scheduled"
 @workflow.defn(name="BillingRun")
 class BillingRunWorkflow:
     """Id `billing-run:{id}`. A scheduled run takes its id from the workflow's, which the Schedule makes unique."""
+
+    def __init__(self) -> None:
+        self._trouble = Trouble()
 
     @workflow.run
     async def run(self, request: RunRequest) -> dict[str, int]:
@@ -25,7 +29,8 @@ class BillingRunWorkflow:
         for _ in range(PAGES_PER_RUN_MAX):
             if cursor is None:
                 break
-            page = await workflow.execute_activity_method(
+            page = await persist(
+                self._trouble,
                 Runs.bill_page,
                 PageRequest(request, cursor, workflow.now()),
                 start_to_close_timeout=PAGE_TIMEOUT,
@@ -35,7 +40,8 @@ class BillingRunWorkflow:
             cursor = page.cursor
         if cursor is not None:
             workflow.continue_as_new(replace(request, cursor=cursor))
-        return await workflow.execute_activity_method(
+        return await persist(
+            self._trouble,
             Runs.end_run,
             PageRequest(request, "", workflow.now()),
             start_to_close_timeout=PAGE_TIMEOUT,

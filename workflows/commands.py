@@ -30,6 +30,7 @@ from workflows.import_file import ImportWorkflow
 from workflows.inputs import SubscriptionInput
 from workflows.message_commands import MessageCommands
 from workflows.refund_commands import RefundCommands
+from workflows.reminder_commands import ReminderCommands
 from workflows.schedules import ScheduleInfo, Schedules
 from workflows.settlement_commands import SettlementCommands
 from workflows.sight import InTrouble, in_trouble
@@ -56,6 +57,7 @@ class Commands:
         self._schedules = Schedules(client, task_queue)
         self.refunds = RefundCommands(client, task_queue, self._travel)
         self.messages = MessageCommands(client, task_queue)
+        self.reminders = ReminderCommands(client, task_queue)
         self.credits = CreditCommands(client, task_queue)
         self.settlement = SettlementCommands(client, task_queue)
 

@@ -19,20 +19,29 @@ with workflow.unsafe.imports_passed_through():
         STEP_TIMEOUT,
         TRANSFER_RETRY,
     )
+    from workflows.trouble import Trouble, persist
 
 
 @workflow.defn(name="Credit")
 class CreditWorkflow:
     """Id `credit:{transfer id}`. What is in transit is tried until it has arrived or is back."""
 
+    def __init__(self) -> None:
+        self._trouble = Trouble()
+
     @workflow.run
     async def run(self, transfer: Transfer) -> Granted | Refusal:
-        taken = await workflow.execute_activity_method(
-            Credits.take_credit, transfer, start_to_close_timeout=STEP_TIMEOUT, retry_policy=TRANSFER_RETRY
+        taken = await persist(
+            self._trouble,
+            Credits.take_credit,
+            transfer,
+            start_to_close_timeout=STEP_TIMEOUT,
+            retry_policy=TRANSFER_RETRY,
         )
         if isinstance(taken, Refusal):
             return taken
-        return await workflow.execute_activity_method(
+        return await persist(
+            self._trouble,
             Credits.hand_over_credit,
             HandOver(transfer, taken, self._now(transfer)),
             start_to_close_timeout=STEP_TIMEOUT,
@@ -50,12 +59,19 @@ class CreditWorkflow:
 class VoucherExpiryWorkflow:
     """Started by the Schedule `voucher-expiry`: page by page, until no voucher is left whose end has come."""
 
+    def __init__(self) -> None:
+        self._trouble = Trouble()
+
     @workflow.run
     async def run(self, until: datetime | None = None) -> None:
         now = until or whole_second(workflow.now())
         for _ in range(PAGES_PER_RUN_MAX):
-            ended = await workflow.execute_activity_method(
-                Vouchers.expire_vouchers, now, start_to_close_timeout=PAGE_TIMEOUT, retry_policy=PAGE_RETRY
+            ended = await persist(
+                self._trouble,
+                Vouchers.expire_vouchers,
+                now,
+                start_to_close_timeout=PAGE_TIMEOUT,
+                retry_policy=PAGE_RETRY,
             )
             if ended < EXPIRED_AT_ONCE_MAX:
                 return

@@ -11,19 +11,27 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from activities.disputes import Disputes, GatewayEventRequest
     from workflows.policies import CONSEQUENCE_TIMEOUT, EVENT_RETRY, EVENT_TIMEOUT
+    from workflows.trouble import Trouble, persist
 
 
 @workflow.defn(name="GatewayEvent")
 class GatewayEventWorkflow:
     """Id `gateway-event:{gateway}:{event}`. Its result is what the event led to."""
 
+    def __init__(self) -> None:
+        self._trouble = Trouble()
+
     @workflow.run
     async def run(self, request: GatewayEventRequest) -> str:
-        taken = await workflow.execute_activity_method(
-            Disputes.take, request, start_to_close_timeout=EVENT_TIMEOUT, retry_policy=EVENT_RETRY
+        taken = await persist(
+            self._trouble, Disputes.take, request, start_to_close_timeout=EVENT_TIMEOUT, retry_policy=EVENT_RETRY
         )
         if taken.follow is not None:
-            await workflow.execute_activity_method(
-                Disputes.follow, taken.follow, start_to_close_timeout=CONSEQUENCE_TIMEOUT, retry_policy=EVENT_RETRY
+            await persist(
+                self._trouble,
+                Disputes.follow,
+                taken.follow,
+                start_to_close_timeout=CONSEQUENCE_TIMEOUT,
+                retry_policy=EVENT_RETRY,
             )
         return taken.outcome

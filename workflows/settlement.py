@@ -11,15 +11,20 @@ with workflow.unsafe.imports_passed_through():
     from activities.reconciliation import Reconciliations
     from activities.settlement import Settlements
     from workflows.policies import PAGE_RETRY, PAGE_TIMEOUT, PAGES_PER_RUN_MAX, STEP_HEARTBEAT
+    from workflows.trouble import Trouble, persist
 
 
 @workflow.defn(name="Settlement")
 class SettlementWorkflow:
     """Id `settlement:{run id}`; one that a Schedule starts has its id from the Schedule."""
 
+    def __init__(self) -> None:
+        self._trouble = Trouble()
+
     @workflow.run
     async def run(self, request: GatewayRunRequest) -> None:
-        runs = request.runs or await workflow.execute_activity_method(
+        runs = request.runs or await persist(
+            self._trouble,
             Settlements.open_settlement,
             _opening(request),
             start_to_close_timeout=PAGE_TIMEOUT,
@@ -28,7 +33,8 @@ class SettlementWorkflow:
         for _ in range(PAGES_PER_RUN_MAX):
             if not runs:
                 return
-            after = await workflow.execute_activity_method(
+            after = await persist(
+                self._trouble,
                 Settlements.settle_page,
                 StepRequest(runs[0], workflow.now()),
                 start_to_close_timeout=PAGE_TIMEOUT,
@@ -43,9 +49,13 @@ class SettlementWorkflow:
 class ReconciliationWorkflow:
     """Id `reconciliation:{run id}`; one that a Schedule starts has its id from the Schedule."""
 
+    def __init__(self) -> None:
+        self._trouble = Trouble()
+
     @workflow.run
     async def run(self, request: GatewayRunRequest) -> None:
-        runs = request.runs or await workflow.execute_activity_method(
+        runs = request.runs or await persist(
+            self._trouble,
             Reconciliations.open_reconciliation,
             _opening(request),
             start_to_close_timeout=PAGE_TIMEOUT,
@@ -54,7 +64,8 @@ class ReconciliationWorkflow:
         for _ in range(PAGES_PER_RUN_MAX):
             if not runs:
                 return
-            after = await workflow.execute_activity_method(
+            after = await persist(
+                self._trouble,
                 Reconciliations.reconcile_page,
                 StepRequest(runs[0], workflow.now()),
                 start_to_close_timeout=PAGE_TIMEOUT,
