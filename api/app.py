@@ -23,6 +23,7 @@ from api import (
     disputes,
     dunning_policies,
     errors,
+    exports,
     gateway_events,
     imports,
     invoices,
@@ -51,6 +52,7 @@ from api import (
     subscriptions,
     tasks,
     ties,
+    transactions,
     vouchers,
 )
 from api.context import Services
@@ -82,6 +84,7 @@ ROUTERS: Final = (
     account_credit.router,
     vouchers.router,
     charges.router,
+    transactions.router,
     refunds.router,
     disputes.router,
     blacklist.router,
@@ -92,6 +95,7 @@ ROUTERS: Final = (
     differences.router,
     billing_runs.router,
     imports.router,
+    exports.router,
     tasks.router,
     rules.router,
     logs.router,

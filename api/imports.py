@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import csv
-import io
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import Path, Query, Response
 from pydantic import ConfigDict, Field
 
 from api.context import OnceDep, ServicesDep
+from api.csv_cells import csv_line
 from api.fields import Body, Identifier, Instant, Name, View
 from api.paging import Listed, PageQuery, listed
 from api.routing import LargeRoute, noun
@@ -23,8 +22,6 @@ from models.queries_jobs import IMPORTS, first_line, import_, imports, refused_r
 from models.session import database_now
 
 KEYS_MAX: Final = 500
-# A spreadsheet takes a cell that starts so for a formula.
-_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
 
 router = noun("imports", route_class=LargeRoute)
 ImportId = Annotated[Identifier, Path(description="Id of the import")]
@@ -126,16 +123,10 @@ async def get_refused(import_id: ImportId, services: ServicesDep) -> Response:
         row = found(await import_(session, import_id), "import")
         columns = header(await first_line(session, import_id), row.mapping.get("delimiter", ","))
         rows = await refused_rows(session, import_id)
-    written = io.StringIO()
-    writer = csv.writer(written)
-    writer.writerow(["row", "field", "reason", *map(_defused, columns)])
-    writer.writerows([each.row, each.field, *map(_defused, [each.reason, *each.source])] for each in rows)
+    lines = [csv_line(["row", "field", "reason", *columns])]
+    lines += [csv_line([each.row, each.field, each.reason, *each.source]) for each in rows]
     headers = {"Content-Disposition": f'attachment; filename="refused-{import_id}.csv"'}
-    return Response(written.getvalue(), media_type="text/csv; charset=utf-8", headers=headers)
-
-
-def _defused(cell: str) -> str:
-    return f"'{cell}" if cell.startswith(_FORMULA_STARTS) else cell
+    return Response("".join(lines), media_type="text/csv; charset=utf-8", headers=headers)
 
 
 def _content(text: str) -> str:
