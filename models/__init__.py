@@ -23,6 +23,7 @@ from models.imports import Import, ImportRow
 from models.logins import CustomerLogin, LoginPlace
 from models.logs import AccessLine, ActivityLine
 from models.people import Person, PersonSession, RecoveryCode, SignInPlace, SignInThrottle
+from models.price_moves import PriceMove, PriceMoveItem
 from models.refunds import CreditNote, Refund, RefundEvent, RefundTry
 from models.relations import Note, NoteVersion, PointMovement, Review
 from models.search import CustomerSearch, CustomField, CustomValue, Segment, search_words
@@ -70,6 +71,8 @@ __all__ = [
     "PhoneCall",
     "PointMovement",
     "Price",
+    "PriceMove",
+    "PriceMoveItem",
     "Product",
     "RecoveryCode",
     "Refund",

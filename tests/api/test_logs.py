@@ -39,6 +39,7 @@ BY_QUERY = [name for name, route in READINGS.items() if asks_for_a_customer(rout
 # One thing of a customer's → what of `whole_customer` it shows. A new route of this sort needs its row here.
 OF_A_THING = {
     "get_charge": "ch",
+    "get_transaction": "ch",
     "get_invoice": "in",
     "get_credit_note": "cn",
     "get_voucher": "vch",
