@@ -90,8 +90,8 @@ class Payments:
             methods = self._eligible(state, collecting, to)
             done = await told(connection, state)
             attempt = None
-            if collecting.amount_due and methods and done is None:
-                attempt = await _intend(connection, state, collecting, methods[0], request.now)
+            if collecting.amount_due and done is None:
+                attempt = await _intend(connection, state, collecting, methods, request.now)
         if done is not None:
             return await self._repeat(request, to, done, letters)
         if collecting.amount_due == 0:
@@ -99,7 +99,7 @@ class Payments:
         if attempt is None:
             policy = await self._policy(state, to)
             return await self._conclude(request, to, None, NoMethod(collecting.attempt, policy), None, letters)
-        answer = await self._send_once(state, collecting, attempt)
+        answer = await self._send_once(state, collecting, attempt, methods)
         outcome = await self._outcome(state, collecting, to, attempt, answer, methods)
         return await self._conclude(request, to, attempt, outcome, answer, letters)
 
@@ -141,15 +141,20 @@ class Payments:
         return wanted
 
     async def _send_once(
-        self, state: State, collecting: Collecting, attempt: Attempt
+        self, state: State, collecting: Collecting, attempt: Attempt, methods: Sequence[Method]
     ) -> Answer | GatewayUnavailable | None:
-        """The gateway's answer; None if it is lost. Nothing is sent before a pending attempt is asked for."""
+        """The gateway's answer; None if it is lost. Nothing is sent before a pending attempt is asked for.
+
+        A method that may be charged no more is asked for and not sent to: the gateway then has never seen the attempt.
+        """
         gateway = self._gateway(attempt.gateway)
         if attempt.status in {"approved", "declined"}:
             return _stored(attempt)
         if attempt.status in {"pending", "unknown", "action_required"}:
             known = await self._look_up(attempt)
             if known is None or known.status is not AnswerStatus.NOT_FOUND:
+                return known
+            if all(method.id != attempt.method_id for method in methods):
                 return known
         order = Order(
             reference=attempt.reference,
@@ -284,6 +289,17 @@ WHERE a.invoice_id = :invoice AND a.number = :number
 """
 )
 
+# The attempt took nothing: it is intended anew, before it is sent again.
+_INTEND_AGAIN = text(
+    """
+UPDATE attempts AS a SET status = 'pending', payment_method_id = m.id, gateway = m.gateway,
+    payer_id = nullif(m.customer_id, a.customer_id)
+FROM payment_methods AS m
+WHERE m.id = :method AND a.id = :id AND a.status = 'parked'
+RETURNING a.id
+"""
+)
+
 _ANSWERED = text(
     """
 UPDATE attempts SET status = :status, settlement = :settlement, gateway_id = coalesce(:gateway_id, gateway_id),
@@ -304,12 +320,16 @@ _STATUS = {
 
 
 async def _intend(
-    connection: AsyncConnection, state: State, collecting: Collecting, method: Method, now: datetime
-) -> Attempt:
-    """Write the attempt before it is made. One that is there already stays as it was made."""
+    connection: AsyncConnection, state: State, collecting: Collecting, methods: Sequence[Method], now: datetime
+) -> Attempt | None:
+    """Write the attempt before it is made, with the best of the methods; None where there is nothing to make it with.
+
+    One that is there already stays as it was made. Only where it surely took nothing and its method may be charged no
+    more (removed, say) does it go on with another one.
+    """
     ours = reference(state, collecting)
     identity = derive("att", ours)
-    written = await connection.scalar(
+    if methods and await connection.scalar(
         _INTEND,
         {
             "id": identity,
@@ -319,20 +339,30 @@ async def _intend(
             "number": collecting.attempt,
             "reference": ours,
             "trigger": collecting.trigger,
-            "method": method.id,
-            "gateway": method.gateway,
+            "method": methods[0].id,
+            "gateway": methods[0].gateway,
             "amount": collecting.amount_due,
             "currency": state.currency,
             "at": now,
             "test_mode": state.test_mode,
         },
-    )
-    if written is not None:
-        return Attempt(identity, ours, "intended", method.id, method.gateway, None, None, None, None, method.token)
+    ):
+        return _intended(identity, ours, methods[0])
     known = await _find(connection, collecting)
-    if known is None:
+    if known is None and methods:
         raise Broken(f"attempt {ours} is neither new nor known")
-    return known
+    if known is None or known.status != "parked":
+        return known
+    if not methods:
+        return None
+    method = next((method for method in methods if method.id == known.method_id), methods[0])
+    if await connection.scalar(_INTEND_AGAIN, {"id": identity, "method": method.id}):
+        return _intended(identity, ours, method)
+    return await _find(connection, collecting)  # another run of this step was first
+
+
+def _intended(identity: str, ours: str, method: Method) -> Attempt:
+    return Attempt(identity, ours, "intended", method.id, method.gateway, None, None, None, None, method.token)
 
 
 async def _find(connection: AsyncConnection, collecting: Collecting) -> Attempt | None:

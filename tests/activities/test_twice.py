@@ -20,7 +20,7 @@ from activities.courier import Messages
 from activities.payments import Payments, StepRequest
 from activities.records import Records
 from domain.commands import handle
-from domain.facts import Fact, Outcome, Parked
+from domain.facts import Charged, Fact, NeverArrived, NoMethod, Outcome, Parked
 from domain.lifecycle import apply, begin, next_step
 from domain.messages import Envelope, GrantCredit, Start
 from domain.state import State
@@ -143,6 +143,11 @@ class Bench:
         start = Start(f"sub_{number}", customer, NEW_YORK, agreed, "test", start_at=NOW, test_mode=True)
         self.shop.knows(start.id, customer)
         return StepRequest(until_step(begin(start, NOW), NOW), NOW)
+
+    async def taken(self, before: StepRequest, outcome: Fact | None) -> State:
+        """The state with which the workflow goes on from this outcome."""
+        assert outcome is not None
+        return replace(await self.agrees(before, outcome), journal=())
 
     async def agrees(self, before: StepRequest, outcome: Fact) -> State:
         """The books hold exactly what the workflow takes from this outcome, and every letter was handed over."""
@@ -343,3 +348,61 @@ async def test_letters_go_on_where_the_mail_server_went_away(shop: Shop) -> None
     notifier.dies_after = None
     assert await ActivityEnvironment().run(messages.send_messages, ids) == 3
     assert sorted(notifier.sent) == sorted(ids)
+
+
+@pytest.mark.parametrize("was_parked", [False, True])
+async def test_a_card_that_is_gone_when_the_machine_is_back_has_still_paid(
+    shop: Shop, bench: Bench, was_parked: bool
+) -> None:
+    # The machine dies anywhere, and the card is removed before it is back: what the card paid is found all the same.
+    seams = cut = 0
+    while cut < SEAMS_MAX:
+        request = await bench.due(VISA)
+        customer = request.state.customer_id
+        token = await shop.token(customer)
+        if was_parked:
+            await shop.script(token, "down")
+            parked, _ = await bench.run(request, "charge")
+            request = StepRequest(await bench.taken(request, parked), NOW + timedelta(minutes=1))
+        first, seams = await bench.run(request, "charge", at=cut)
+        if first is not None:
+            break
+        await remove_cards(shop, customer)
+        again, _ = await bench.run(request, "charge")
+        if isinstance(again, NeverArrived):  # nothing was sent, and nothing is sent to a removed card
+            request = StepRequest(await bench.taken(request, again), request.now + timedelta(minutes=5))
+            again, _ = await bench.run(request, "charge")
+        has_paid = "charge approve" in await shop.calls(token)
+        assert isinstance(again, Charged if has_paid else NoMethod), f"cut at seam {cut}"
+        await bench.agrees(request, again)
+        cut += 1
+    assert cut == seams
+
+
+async def test_a_parked_charge_goes_on_with_the_card_that_took_the_place_of_a_removed_one(
+    shop: Shop, bench: Bench
+) -> None:
+    for cut in range(SEAMS_MAX):
+        request = await bench.due(VISA)
+        customer = request.state.customer_id
+        old = await shop.token(customer)
+        await shop.script(old, "down")
+        parked, _ = await bench.run(request, "charge")
+        state = await bench.taken(request, parked)
+        await remove_cards(shop, customer)
+        new = await shop.card(customer, VISA)
+        later = StepRequest(state, NOW + timedelta(minutes=1))
+        first, _ = await bench.run(later, "charge", at=cut)
+        outcome = first or (await bench.run(later, "charge"))[0]
+        assert isinstance(outcome, Charged)
+        assert outcome.method_id == new
+        await bench.agrees(later, outcome)
+        assert await shop.calls(old) == ["charge down"]
+        (attempt,) = await shop.attempts(state.id)
+        assert (attempt["status"], attempt["payment_method_id"]) == ("approved", new)
+        if first is not None:
+            break
+
+
+async def remove_cards(shop: Shop, customer: str) -> None:
+    await shop.execute("UPDATE payment_methods SET removed_at = now() WHERE customer_id = :customer", customer=customer)
