@@ -163,7 +163,7 @@ def live_view(state: State, now: datetime) -> LiveView:
         status=state.status.value,
         access=state.access.value,
         next=NextView(what=what, at=at),
-        allowed=routes_of(allowed(state)),
+        allowed=routes_of(allowed(state, now)),
         terms=_terms(state.terms),
         open_invoice=None if state.collecting is None else _open_invoice(state.collecting),
         planned=_planned(state),

@@ -92,34 +92,36 @@ ALLOWED_IN: dict[str, frozenset[Status]] = {
 }
 
 
-def allowed(state: State) -> tuple[str, ...]:
+def allowed(state: State, now: datetime) -> tuple[str, ...]:
     """The kinds of command that would be accepted now, in a stable order."""
-    return tuple(kind for kind in ALLOWED_IN if _refusal(state, kind) is None)
+    return tuple(kind for kind in ALLOWED_IN if _refusal(state, kind, now) is None)
 
 
 def handle(state: State, envelope: Envelope, now: datetime) -> State:
     """The state after a command. Raises `Refused` (wrong moment) or `InvalidInput` (wrong value)."""
     if envelope.id in state.recent_commands:
         return state
-    refusal = _refusal(state, envelope.command.kind)
+    refusal = _refusal(state, envelope.command.kind, now)
     if refusal is not None:
         code, message = refusal
-        raise Refused(code, message, allowed=allowed(state))
+        raise Refused(code, message, allowed=allowed(state, now))
     if envelope.expected_cycle is not None and envelope.expected_cycle != state.cycle:
         raise Refused(
             "cycle_passed",
             f"the command was meant for cycle {envelope.expected_cycle}; the next cycle is {state.cycle} by now",
-            allowed=allowed(state),
+            allowed=allowed(state, now),
         )
     try:
         state = _take(state, envelope, now)
     except Refused as refused:
-        raise Refused(refused.code, refused.message, allowed=allowed(state)) from None
+        raise Refused(refused.code, refused.message, allowed=allowed(state, now)) from None
     recent = (*state.recent_commands, envelope.id)[-RECENT_COMMANDS_MAX:]
     return replace(follow(state, now), recent_commands=recent)
 
 
-def _refusal(state: State, kind: str) -> tuple[str, str] | None:  # noqa: C901, PLR0911, PLR0912 - the table of rules
+def _refusal(  # noqa: C901, PLR0911, PLR0912 - the table of rules
+    state: State, kind: str, now: datetime
+) -> tuple[str, str] | None:
     """Why a command of this kind cannot be taken now: a stable code and a sentence; None if it can."""
     status = state.status
     if status not in ALLOWED_IN[kind]:
@@ -142,6 +144,9 @@ def _refusal(state: State, kind: str) -> tuple[str, str] | None:  # noqa: C901, 
             return "pause_planned", "the subscription pauses before its next cycle; take the pause back first"
         case "force_bill" if collecting is None and state.skip_cycles:
             return "skip_planned", "the next cycle is to be skipped; take the skip back first"
+        case "force_bill" if collecting is None and state.period is not None and state.period.start > now:
+            begins = state.period.start.isoformat()
+            return "billed_ahead", f"the cycle that begins {begins} was billed already; force bills one ahead at most"
         case "force_bill" | "charge_now" if state.hold is not None:
             return "on_hold", "the subscription is on hold; release the hold first"
         case "collect_now" if collecting is None:
@@ -259,11 +264,6 @@ def _restart_trial(state: State, command: RestartTrial, by: _By, now: datetime) 
 def _force_bill(state: State, by: _By, now: datetime) -> State:
     if state.collecting is not None:
         return _collect_now(state, None, "force_bill", by, now)
-    if state.period is not None and state.period.start > now:
-        raise Refused(
-            "billed_ahead",
-            f"the cycle that begins {state.period.start.isoformat()} was billed already; force bills one ahead at most",
-        )
     return replace(by.note(state, now, "force_asked", cycle=state.cycle), force=True)
 
 

@@ -199,16 +199,16 @@ class Walker:
     def command(self, command: Command, *, at_once: bool) -> None:
         story = self.story
         note(f"{story.clock(story.now)} {command}")
-        before, may = story.state, command.kind in allowed(story.state)
+        before, may = story.state, command.kind in allowed(story.state, story.now)
         refusal = _refusal(story, command)
         if refusal is None:
             assert may, f"{command.kind} was taken though it is not allowed"
         else:
             assert story.state is before, "a refusal changes nothing"
         if isinstance(refusal, Refused):
-            assert refusal.allowed == allowed(before)
-            # What depends on the values given, or on the clock, is not in the list of what is allowed.
-            assert not may or refusal.code in {"payment_open", "billed_ahead", "method_refused"}, refusal.code
+            assert refusal.allowed == allowed(before, story.now)
+            # What depends on the values given is not in the list of what is allowed.
+            assert not may or refusal.code in {"payment_open", "method_refused"}, refusal.code
         if not at_once:
             self.settle()
 
