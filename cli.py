@@ -26,6 +26,7 @@ from domain.roles import Role
 from local import gateway as sandbox
 from local import lifetime, mailsink
 from local.demo import demo_settings, tell_story
+from local.gateway.events import Target
 from local.keys import api_key
 from local.ports import PortTaken
 from local.stack import FolderInUse, Stack
@@ -122,7 +123,8 @@ def gateway(
 ) -> None:
     """Run the sandbox gateway alone."""
     chosen = settings.load()
-    sandbox.serve(chosen.gateway_port if port is None else port, db or chosen.data_dir / "gateway.db")
+    nobody = Target(None, None)  # alone: its events wait
+    sandbox.serve(chosen.gateway_port if port is None else port, db or chosen.data_dir / "gateway.db", nobody, None)
 
 
 @app.command(name="mailsink")
