@@ -35,9 +35,7 @@ def plain(text: str) -> str:
     return text
 
 
-Text = Annotated[
-    str, StringConstraints(min_length=1, max_length=NOTE_LENGTH_MAX, pattern=r"\S"), AfterValidator(plain)
-]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=NOTE_LENGTH_MAX, pattern=r"\S"), AfterValidator(plain)]
 
 
 class NoteNew(Body):
