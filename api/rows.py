@@ -11,10 +11,11 @@ from domain.errors import InvalidInput, NotFound
 from models import Base
 
 Row = TypeVar("Row", bound=Base)
+Found = TypeVar("Found")
 
 
-def found(row: Row | None, what: str) -> Row:
-    """The row, or `NotFound` for something named in the path."""
+def found(row: Found | None, what: str) -> Found:
+    """The row (or what was made of several), or `NotFound` for something named in the path."""
     if row is None:
         raise NotFound(f"There is no such {what}.")
     return row
