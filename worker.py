@@ -23,7 +23,9 @@ from activities.courier import Messages, TemporalCourier
 from activities.credits import Credits
 from activities.disputes import Disputes
 from activities.imports import Imports
+from activities.invoice_letters import InvoiceLetters
 from activities.payments import Payments
+from activities.price_moves import PriceMoves
 from activities.recheck import Differences
 from activities.reconciliation import Reconciliations
 from activities.records import Records
@@ -35,6 +37,7 @@ from activities.settlement import Settlements
 from activities.staff_letters import StaffLetters
 from activities.vouchers import Vouchers
 from models.session import Database, revision_of, revision_of_code
+from providers.documents.press import Press
 from providers.gateways.base import Gateway
 from providers.gateways.registry import open_gateway
 from providers.notifiers.smtp import SmtpNotifier
@@ -45,6 +48,7 @@ from workflows.converter import data_converter
 from workflows.credit import CreditWorkflow, VoucherExpiryWorkflow
 from workflows.dispute import GatewayEventWorkflow
 from workflows.import_file import ImportWorkflow
+from workflows.price_move import PriceMoveWorkflow
 from workflows.refund import RefundWorkflow
 from workflows.reminder import ReminderWorkflow
 from workflows.schedules import Schedules
@@ -97,11 +101,12 @@ def build(settings: Settings, client: Client, database: Database, gateway: Gatew
     records = Records(database, courier)
     refunds = Refunds(database, partial(_named, gateways), courier)
     commands = Commands(client, queue)
-    runs = Runs(database, commands)
+    runs, moves = Runs(database, commands), PriceMoves(database, commands)
     imports = Imports(database, gateways, commands)
     transfers, vouchers = Credits(database, commands), Vouchers(database)
     resends = Resends(database, courier)
     letters, reminders = StaffLetters(database, courier), Reminders(database, courier)
+    invoice_letters = InvoiceLetters(database, courier, Press())
     messages = Messages(database, notifier, settings.smtp_from)
     disputes = Disputes(database, commands)
     settlements, reconciliations = Settlements(database, gateways), Reconciliations(database, gateways)
@@ -115,6 +120,7 @@ def build(settings: Settings, client: Client, database: Database, gateway: Gatew
             CreditWorkflow,
             GatewayEventWorkflow,
             ImportWorkflow,
+            PriceMoveWorkflow,
             ReconciliationWorkflow,
             RefundWorkflow,
             ReminderWorkflow,
@@ -131,6 +137,8 @@ def build(settings: Settings, client: Client, database: Database, gateway: Gatew
             refunds.record_refund,
             runs.bill_page,
             runs.end_run,
+            moves.move_price_page,
+            moves.mark_price_move,
             imports.import_page,
             transfers.take_credit,
             transfers.hand_over_credit,
@@ -140,6 +148,7 @@ def build(settings: Settings, client: Client, database: Database, gateway: Gatew
             messages.send_messages,
             resends.resend_message,
             letters.write_staff_letter,
+            invoice_letters.send_invoice,
             reminders.remind,
             disputes.take,
             disputes.follow,

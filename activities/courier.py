@@ -21,7 +21,7 @@ from temporalio.exceptions import ActivityAlreadyStartedError
 
 from domain.ids import derive
 from models.session import Database
-from providers.notifiers.base import AddressRefused, Email, Notifier, NotifierUnavailable
+from providers.notifiers.base import AddressRefused, Attachment, Email, Notifier, NotifierUnavailable
 
 BATCH_MAX = 50
 SEND_TIMEOUT = timedelta(minutes=2)
@@ -166,7 +166,8 @@ class Messages:
         return sent
 
     async def _send(self, row: Row[Any]) -> _Result:
-        email = Email(row.id, self._sender, row.recipient, row.subject, row.body)
+        files = (Attachment(row.name, "application", "pdf", row.content),) if row.content is not None else ()
+        email = Email(row.id, self._sender, row.recipient, row.subject, row.body, attachments=files)
         try:
             async with asyncio.timeout(self._limits.letter.total_seconds()):
                 await self._notifier.send(email)
@@ -201,8 +202,9 @@ WITH claimed AS (
     WHERE id = ANY(:ids) AND status = 'pending' AND (claimed_until IS NULL OR claimed_until < now())
     RETURNING id
 )
-SELECT m.id, m.recipient, m.subject, m.body, m.id IN (SELECT id FROM claimed) AS ours
-FROM messages AS m WHERE m.id = ANY(:ids) AND m.status = 'pending' ORDER BY m.at, m.id
+SELECT m.id, m.recipient, m.subject, m.body, d.name, d.content, m.id IN (SELECT id FROM claimed) AS ours
+FROM messages AS m LEFT JOIN documents AS d ON d.id = m.document_id
+WHERE m.id = ANY(:ids) AND m.status = 'pending' ORDER BY m.at, m.id
 """
 )
 _SENT = text(

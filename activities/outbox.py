@@ -26,6 +26,8 @@ class NewMessage:
     subscription_id: str | None = None
     refund_id: str | None = None
     resend_of: str | None = None
+    requested_by: str | None = None
+    document_id: str | None = None
     audience: str = "customer"
 
 
@@ -39,6 +41,8 @@ async def put(connection: AsyncConnection, message: NewMessage) -> str:
             "subscription": message.subscription_id,
             "refund": message.refund_id,
             "resend_of": message.resend_of,
+            "requested_by": message.requested_by,
+            "document": message.document_id,
             "audience": message.audience,
             "template": message.template,
             "recipient": message.recipient,
@@ -53,10 +57,11 @@ async def put(connection: AsyncConnection, message: NewMessage) -> str:
 _PUT = text(
     """
 INSERT INTO messages (
-    id, customer_id, subscription_id, refund_id, resend_of, audience, template, recipient, subject, body, status, at
+    id, customer_id, subscription_id, refund_id, resend_of, requested_by, document_id, audience, template, recipient,
+    subject, body, status, at
 ) VALUES (
-    :id, :customer, :subscription, :refund, :resend_of, :audience, :template, :recipient, :subject, :body,
-    'pending', :at
+    :id, :customer, :subscription, :refund, :resend_of, :requested_by, :document, :audience, :template, :recipient,
+    :subject, :body, 'pending', :at
 ) ON CONFLICT DO NOTHING
 """
 )

@@ -52,11 +52,11 @@ class Resends:
 _AGAIN = text(
     """
 INSERT INTO messages (
-    id, customer_id, subscription_id, event_seq, refund_id, resend_of, requested_by, audience, template, recipient,
-    subject, body, status, at
+    id, customer_id, subscription_id, event_seq, refund_id, resend_of, requested_by, document_id, audience, template,
+    recipient, subject, body, status, at
 )
-SELECT :id, customer_id, subscription_id, event_seq, refund_id, id, :actor, audience, template, :recipient,
-    subject, body, 'pending', greatest(at, CAST(:at AS timestamptz))
+SELECT :id, customer_id, subscription_id, event_seq, refund_id, id, :actor, document_id, audience, template,
+    :recipient, subject, body, 'pending', greatest(at, CAST(:at AS timestamptz))
 FROM messages WHERE id = :of
 ON CONFLICT DO NOTHING
 """

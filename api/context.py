@@ -14,6 +14,7 @@ from api.passwords import Passwords
 from api.vault import Vault
 from domain.errors import InvalidInput
 from models.session import Database
+from providers.documents.press import Press
 from providers.gateways.base import Gateway
 from providers.phones.base import PhoneSwitch
 from workflows.commands import Commands
@@ -29,6 +30,7 @@ class Services:
     vault: Vault = field(default_factory=Vault)
     passwords: Passwords = field(default_factory=Passwords)
     phone: PhoneSwitch | None = None
+    press: Press = field(default_factory=Press)
 
     def gateway(self, name: str | None) -> Gateway:
         """The gateway of that name, or the default one. Raises `InvalidInput` for a name not served."""

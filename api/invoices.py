@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from fastapi import Path, Query
+from fastapi.responses import Response
 from pydantic import Field
 
 from api.blacklist import refuse_blacklisted_command
@@ -12,6 +13,7 @@ from api.charges import ChargeView, charge_views
 from api.context import CallerDep, OnceDep, ServicesDep
 from api.credit_notes import CreditNoteView
 from api.fields import Identifier, Instant, View
+from api.messages import MessageDetail
 from api.paging import Listed, PageQuery, listed
 from api.routing import noun
 from api.rows import found
@@ -19,10 +21,15 @@ from api.subscription_commands import CollectBody
 from domain.errors import Refused
 from domain.messages import CollectNow, Envelope
 from models import Invoice
-from models.queries_billing import INVOICES, BillingFilter, charges_of, invoice, invoices, lines
+from models.queries_billing import INVOICES, BillingFilter, charges_of, invoice, invoices, lines, message
 from models.queries_credits import notes_of_invoice
+from models.queries_customers import customer
+from models.queries_papers import invoice_paper
 
 PAY_TRIGGER: Final = "pay"
+_PDF: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"content": {"application/pdf": {"schema": {"type": "string", "format": "binary"}}}, "description": "PDF/A"}
+}
 
 router = noun("invoices")
 InvoiceId = Annotated[Identifier, Path(description="Id of the invoice")]
@@ -94,6 +101,30 @@ async def list_invoices(services: ServicesDep, query: Annotated[InvoiceQuery, Qu
 async def get_invoice(invoice_id: InvoiceId, services: ServicesDep) -> InvoiceDetail:
     """Read one invoice with its lines, its charges and its credit notes."""
     return await _detail(services, invoice_id)
+
+
+@router.get("/invoices/{invoice_id}/pdf", response_class=Response, responses=_PDF)
+async def get_invoice_pdf(invoice_id: InvoiceId, services: ServicesDep) -> Response:
+    """The invoice as a PDF/A file, in the customer's language, number format and zone."""
+    async with services.database.session() as session:
+        paper = found(await invoice_paper(session, invoice_id), "invoice")
+    content = await services.press.invoice(paper)
+    headers = {"Content-Disposition": f'inline; filename="{paper.number}.pdf"'}
+    return Response(content, media_type="application/pdf", headers=headers)
+
+
+@router.post("/invoices/{invoice_id}/send", status_code=201)
+async def send_invoice(invoice_id: InvoiceId, services: ServicesDep, once: OnceDep, caller: CallerDep) -> MessageDetail:
+    """Send the invoice to the customer by email, as an attached PDF file."""
+    letter_id = once.id("msg")
+    async with services.database.session() as session:
+        row: Invoice = found(await invoice(session, invoice_id), "invoice")
+        reader = found(await customer(session, row.customer_id), "customer")
+    if not reader.email:
+        raise Refused("no_address", "This customer has no email address; give one and send the invoice again.")
+    await services.commands.messages.send_invoice(letter_id, invoice_id, actor=caller.name)
+    async with services.database.session() as session:
+        return MessageDetail.model_validate(found(await message(session, letter_id), "message"))
 
 
 @router.post("/invoices/{invoice_id}/pay")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from fastapi import Path, Query
+from fastapi.responses import Response
 from pydantic import Field
 
 from api.context import CallerDep, OnceDep, Services, ServicesDep
@@ -12,12 +13,16 @@ from api.fields import Code, Identifier, Instant, View
 from api.paging import Listed, PageQuery, listed
 from api.routing import noun
 from api.rows import found
-from domain.errors import Refused
+from domain.errors import NotFound, Refused
+from models import Document
 from models.queries_billing import MESSAGES, BillingFilter, message, messages
 from models.queries_customers import customer
 
 PENDING: Final = "pending"
 CUSTOMER: Final = "customer"
+_PDF: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"content": {"application/pdf": {"schema": {"type": "string", "format": "binary"}}}, "description": "PDF/A"}
+}
 
 router = noun("messages")
 MessageId = Annotated[Identifier, Path(description="Id of the message")]
@@ -36,6 +41,7 @@ class MessageView(View):
     refund_id: str | None
     resend_of: str | None
     requested_by: str | None
+    document_id: str | None = Field(description="The file that went with it; read it at `/v1/messages/{id}/file`")
     audience: str
     template: str
     recipient: str
@@ -85,6 +91,18 @@ async def list_messages(services: ServicesDep, query: Annotated[MessageQuery, Qu
 async def get_message(message_id: MessageId, services: ServicesDep) -> MessageDetail:
     """Read one message with its text."""
     return await _detail(services, message_id)
+
+
+@router.get("/messages/{message_id}/file", response_class=Response, responses=_PDF)
+async def get_message_file(message_id: MessageId, services: ServicesDep) -> Response:
+    """Read the file that went with a message, byte for byte as it was sent."""
+    async with services.database.session() as session:
+        row = found(await message(session, message_id), "message")
+        kept = await session.get(Document, row.document_id) if row.document_id is not None else None
+    if kept is None:
+        raise NotFound("No file went with this message.")
+    headers = {"Content-Disposition": f'attachment; filename="{kept.name}"'}
+    return Response(kept.content, media_type="application/pdf", headers=headers)
 
 
 @router.post("/messages/{message_id}/resend", status_code=201)

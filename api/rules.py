@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import Query
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -15,14 +15,24 @@ from api.paging import Listed, PageQuery, listed
 from api.routing import noun
 from domain.business import APPROVAL_HOURS_DEFAULT, Consequence
 from models import BusinessPolicy, BusinessPolicyChange
-from models.queries_business import DISPUTES, REFUNDS, dispute_rules, refund_rules
+from models.queries_business import DISPUTES, REFUNDS, SELLER, dispute_rules, refund_rules, seller
 from models.queries_tasks import RULE_CHANGES, rule, rule_changes
 
 NOTIFY_MAX: Final = 20
 APPROVAL_HOURS_MAX: Final = 720
+SELLER_ADDRESS_LINES_MAX: Final = 6
 
 router = noun("rules")
 ConsequenceName = Literal["none", "pause", "cancel"]
+
+
+def _one_line(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError("must be one line of printable characters")
+    return value
+
+
+PrintedLine = Annotated[str, StringConstraints(strip_whitespace=True, max_length=80), AfterValidator(_one_line)]
 
 
 def _each_once(addresses: list[str]) -> list[str]:
@@ -62,6 +72,37 @@ class DisputeRulesBody(Body):
     on_opened: ConsequenceName = Consequence.NONE.value
     on_lost: ConsequenceName = Consequence.CANCEL.value
     blacklist_on_lost: bool = False
+
+
+class SellerBody(Body):
+    """Who the merchant is on invoices. An invoice keeps who it was when it was issued."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "name": "Example Boxes GmbH",
+                    "address": ["Lindenstraße 12", "10969 Berlin", "Germany"],
+                    "tax_id": "DE136695976",
+                    "email": "billing@example.com",
+                }
+            ]
+        }
+    )
+
+    name: Annotated[PrintedLine, Field(min_length=1)]
+    address: Annotated[list[PrintedLine], Field(max_length=SELLER_ADDRESS_LINES_MAX)] = Field(default_factory=list)
+    tax_id: PrintedLine = ""
+    email: Email | Literal[""] = ""
+
+
+class SellerView(View):
+    """Who the merchant is on invoices; empty until it is set."""
+
+    name: str
+    address: list[str]
+    tax_id: str
+    email: str
 
 
 class RefundRulesView(View):
@@ -119,9 +160,24 @@ async def set_dispute_rules(body: DisputeRulesBody, services: ServicesDep, calle
         return DisputeRulesView.model_validate(await dispute_rules(session))
 
 
+@router.get("/rules/seller")
+async def get_seller(services: ServicesDep) -> SellerView:
+    """Who the merchant is on invoices."""
+    async with services.database.session() as session:
+        return SellerView.model_validate(await seller(session))
+
+
+@router.put("/rules/seller")
+async def set_seller(body: SellerBody, services: ServicesDep, caller: CallerDep) -> SellerView:
+    """Set who the merchant is on invoices issued from now on."""
+    async with services.database.session() as session:
+        await _set(session, SELLER, body, caller.name)
+        return SellerView.model_validate(await seller(session))
+
+
 @router.get("/rules/{key}/changes")
 async def list_rule_changes(
-    key: Literal["refunds", "disputes"], services: ServicesDep, query: Annotated[PageQuery, Query()]
+    key: Literal["refunds", "disputes", "seller"], services: ServicesDep, query: Annotated[PageQuery, Query()]
 ) -> Listed[RuleChangeView]:
     """Who changed these rules, from what to what, newest first."""
     async with services.database.session() as session:

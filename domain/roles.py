@@ -48,7 +48,7 @@ _TABLE: Final[tuple[tuple[tuple[Role, ...], tuple[str, ...]], ...]] = (
     (_AGENTS, ("set_tags", "change_custom_values")),
     (_AGENTS, ("create_subscription", "advance", "change", "preview", "change_date", "skip", "pause", "resume")),
     (_AGENTS, ("cancel", "undo_cancel", "restart", "extend_trial", "restart_trial", "end_trial", "stop_trial")),
-    (_AGENTS, ("charge", "force_bill", "collect", "pay_invoice")),
+    (_AGENTS, ("charge", "force_bill", "collect", "pay_invoice", "send_invoice")),
     # From whom nothing is taken any more.
     (_LEADS, ("blacklist_payer", "unlist_payer")),
     # Giving money back. A refund above the merchant's limit waits for a lead, who must be another one.
@@ -70,8 +70,9 @@ _TABLE: Final[tuple[tuple[tuple[Role, ...], tuple[str, ...]], ...]] = (
     (_AGENTS, ("redeem_voucher",)),
     # What is sold, and how debts are collected.
     (_LEADS, ("create_product", "change_product", "archive_product", "create_price", "archive_price")),
+    (_LEADS, ("preview_price_move", "create_price_move", "pause_price_move", "resume_price_move", "stop_price_move")),
     (_LEADS, ("create_policy", "change_policy")),
-    (_LEADS, ("set_refund_rules", "set_dispute_rules")),
+    (_LEADS, ("set_refund_rules", "set_dispute_rules", "set_seller")),
     # Our books and the gateways'.
     (_LEADS_AND_OPS, ("create_settlement_run", "create_reconciliation_run", "resolve_difference")),
     # The machine.

@@ -19,6 +19,7 @@ from models.contact import PhoneCall, StaffLetter
 from models.credits import CreditTransfer, Voucher, VoucherMovement
 from models.customers import Address, Customer, CustomerChange, PaymentMethod
 from models.disputes import BlacklistEntry, Dispute, GatewayEvent
+from models.documents import Document
 from models.imports import Import, ImportRow
 from models.logins import CustomerLogin, LoginPlace
 from models.logs import AccessLine, ActivityLine
@@ -52,6 +53,7 @@ __all__ = [
     "CustomerSearch",
     "Difference",
     "Dispute",
+    "Document",
     "DunningPolicy",
     "GatewayEvent",
     "IdempotencyRecord",

@@ -213,7 +213,8 @@ class LedgerPosting(Base):
 class Message(Base):
     """A message as it was sent, to a customer or to staff. Its id comes from the event it tells, so it exists once.
 
-    One that was sent again is a message of its own, with `resend_of` and `requested_by`.
+    One that was sent again is a message of its own, with `resend_of` and `requested_by`. `document_id`: the file that
+    went with it.
     """
 
     __tablename__ = "messages"
@@ -230,6 +231,7 @@ class Message(Base):
     refund_id: Mapped[Id | None]
     resend_of: Mapped[Id | None]
     requested_by: Mapped[str | None]
+    document_id: Mapped[Id | None] = mapped_column(ForeignKey("documents.id"))
     audience: Mapped[str] = mapped_column(server_default="customer")
     template: Mapped[str]
     recipient: Mapped[str]

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from domain.business import APPROVAL_HOURS_DEFAULT, Consequence, DisputeRules, RefundRules
+from domain.papers import Seller
 from models.tasks import BusinessPolicy
 
 REFUNDS = "refunds"
 DISPUTES = "disputes"
+SELLER = "seller"
 
 
 async def refund_rules(connection: AsyncConnection | AsyncSession) -> RefundRules:
@@ -31,6 +34,21 @@ async def dispute_rules(connection: AsyncConnection | AsyncSession) -> DisputeRu
         on_opened=Consequence(value.get("on_opened", default.on_opened)),
         on_lost=Consequence(value.get("on_lost", default.on_lost)),
         blacklist_on_lost=value.get("blacklist_on_lost", default.blacklist_on_lost),
+    )
+
+
+async def seller(connection: AsyncConnection | AsyncSession) -> Seller:
+    """Key `seller`: {"name": "…", "address": ["…"], "tax_id": "…", "email": "…"}."""
+    return seller_of(await _value(connection, SELLER))
+
+
+def seller_of(value: Mapping[str, Any]) -> Seller:
+    """From the row as it was set at some time."""
+    return Seller(
+        name=value.get("name", ""),
+        address=tuple(value.get("address", ())),
+        tax_id=value.get("tax_id", ""),
+        email=value.get("email", ""),
     )
 
 

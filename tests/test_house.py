@@ -29,6 +29,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
         "api",
         "workflows.commands",
         "models",
+        "providers.documents.press",
         "providers.gateways.base",
         "providers.notifiers.base",
         "providers.phones.base",

@@ -29,6 +29,7 @@ from workflows.dispute import GatewayEventWorkflow
 from workflows.import_file import ImportWorkflow
 from workflows.inputs import SubscriptionInput
 from workflows.message_commands import MessageCommands
+from workflows.price_move_commands import PriceMoveCommands
 from workflows.refund_commands import RefundCommands
 from workflows.reminder_commands import ReminderCommands
 from workflows.schedules import ScheduleInfo, Schedules
@@ -58,6 +59,7 @@ class Commands:
         self.refunds = RefundCommands(client, task_queue, self._travel)
         self.messages = MessageCommands(client, task_queue)
         self.reminders = ReminderCommands(client, task_queue)
+        self.price_moves = PriceMoveCommands(client, task_queue)
         self.credits = CreditCommands(client, task_queue)
         self.settlement = SettlementCommands(client, task_queue)
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from temporalio.client import ActivityFailureError, Client
 from temporalio.common import ActivityIDConflictPolicy
 
+from activities.invoice_letters import InvoiceLetterRequest
 from activities.resend import ResendRequest
 from domain.errors import Broken
 from workflows.answers import ANSWER_TIMEOUT_S, answered
@@ -73,3 +74,30 @@ class MessageCommands:
             await answered(run, noun="message")
         except ActivityFailureError as error:
             raise Broken(f"letter {letter_id} could not be written: {error.cause}") from error
+
+    async def send_invoice(self, letter_id: str, invoice_id: str, *, actor: str) -> None:
+        """Send an invoice as message `letter_id`; returns when its row is there and its sending is sure to be tried.
+
+        Raises `Unavailable` where no worker answers: repeat it with the same id.
+        """
+        request = InvoiceLetterRequest(letter_id, invoice_id, actor, datetime.now(UTC).replace(microsecond=0))
+
+        async def run() -> str:
+            handle = await self._client.start_activity(
+                "send_invoice",
+                request,
+                id=f"invoice_letter:{letter_id}",
+                task_queue=self._task_queue,
+                result_type=str,
+                start_to_close_timeout=STEP_TIMEOUT,
+                schedule_to_close_timeout=BOOKS_GIVEN_UP_AFTER,
+                retry_policy=BOOKS_RETRY,
+                id_conflict_policy=ActivityIDConflictPolicy.USE_EXISTING,
+                summary=f"Invoice {invoice_id} by email",
+            )
+            return await handle.result(rpc_timeout=timedelta(seconds=ANSWER_TIMEOUT_S))
+
+        try:
+            await answered(run, noun="message")
+        except ActivityFailureError as error:
+            raise Broken(f"invoice {invoice_id} could not be sent: {error.cause}") from error

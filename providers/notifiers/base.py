@@ -15,6 +15,16 @@ class AddressRefused(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file that goes with a message; its media type is `maintype/subtype`."""
+
+    name: str
+    maintype: str
+    subtype: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Email:
     """`message_id` is our own id of the message; a repeat carries the same one, so that receivers can tell."""
 
@@ -24,6 +34,7 @@ class Email:
     subject: str
     text: str
     html: str | None = None
+    attachments: tuple[Attachment, ...] = ()
 
 
 class Notifier(Protocol):

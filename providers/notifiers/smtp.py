@@ -65,6 +65,8 @@ def compose(message: Email) -> EmailMessage:
     mail.set_content(message.text)
     if message.html is not None:
         mail.add_alternative(message.html, subtype="html")
+    for each in message.attachments:
+        mail.add_attachment(each.content, maintype=each.maintype, subtype=each.subtype, filename=each.name)
     return mail
 
 

@@ -1,0 +1,92 @@
+"""An invoice sent by email: set as a file, kept as it was sent, put on its way, once for each wish."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+from temporalio import activity
+
+from activities.courier import Courier
+from activities.outbox import NewMessage, put
+from domain.errors import Broken
+from domain.ids import derive
+from models.queries_papers import invoice_paper
+from models.session import Database
+from providers.documents.press import Press, invoice_letter
+
+TEMPLATE = "invoice"
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceLetterRequest:
+    """Send invoice `invoice_id` as message `id`, made from the wish. `at`: when it was wished."""
+
+    id: str
+    invoice_id: str
+    actor: str
+    at: datetime
+
+
+class InvoiceLetters:
+    """The activity behind the door `workflows.message_commands`."""
+
+    def __init__(self, database: Database, courier: Courier, press: Press) -> None:
+        self._database = database
+        self._courier = courier
+        self._press = press
+
+    @activity.defn(name="send_invoice")
+    async def send_invoice(self, request: InvoiceLetterRequest) -> str:
+        """Keep the file, write the message's row once, see to its sending; returns its id. Safe to repeat."""
+        async with self._database.begin() as connection:
+            known = (await connection.execute(_KNOWN, {"id": request.id})).one_or_none()
+        if known is None:
+            await self._write(request)
+        await self._courier.dispatch([request.id])
+        return request.id
+
+    async def _write(self, request: InvoiceLetterRequest) -> None:
+        # No transaction is held open while the file is set.
+        async with self._database.begin() as connection:
+            paper = await invoice_paper(AsyncSession(connection), request.invoice_id)
+            to = (await connection.execute(_TO, {"invoice": request.invoice_id})).one_or_none()
+        if paper is None or to is None:
+            raise Broken(f"invoice {request.invoice_id} is missing")
+        content = await self._press.invoice(paper)
+        document = derive("doc", request.invoice_id, hashlib.sha256(content).hexdigest())
+        subject, body = invoice_letter(paper, name=to.name)
+        kept = {"id": document, "invoice": request.invoice_id, "name": f"{paper.number}.pdf", "content": content}
+        async with self._database.begin() as connection:
+            await connection.execute(_KEEP, kept)
+            message = NewMessage(
+                id=request.id,
+                customer_id=to.customer_id,
+                template=TEMPLATE,
+                recipient=to.email,
+                subject=subject,
+                body=body,
+                at=max(request.at, to.issued_at),  # a test subscription's invoice is ahead of the wall clock
+                subscription_id=to.subscription_id,
+                document_id=document,
+                requested_by=request.actor,
+            )
+            await put(connection, message)
+
+
+_KNOWN = text("SELECT id FROM messages WHERE id = :id")
+_TO = text(
+    """
+SELECT i.customer_id, i.subscription_id, i.issued_at, c.email,
+    coalesce(nullif(concat_ws(' ', nullif(c.first_name, ''), nullif(c.last_name, '')), ''), c.company) AS name
+FROM invoices AS i JOIN customers AS c ON c.id = i.customer_id WHERE i.id = :invoice
+"""
+)
+_KEEP = text(
+    """
+INSERT INTO documents (id, invoice_id, name, content) VALUES (:id, :invoice, :name, :content) ON CONFLICT DO NOTHING
+"""
+)

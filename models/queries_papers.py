@@ -1,0 +1,99 @@
+"""Reads for documents: everything that an invoice says on paper, as of one moment."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Final
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from domain.papers import InvoicePaper, PaperLine, PaperNote, PaperPayment, Seller
+from models.billing import Attempt, Invoice, InvoiceLine
+from models.customers import Address, Customer, PaymentMethod
+from models.queries_business import SELLER, seller_of
+from models.refunds import CreditNote
+from models.tasks import BusinessPolicyChange
+
+APPROVED: Final = "approved"
+
+
+async def invoice_paper(session: AsyncSession, invoice_id: str) -> InvoicePaper | None:
+    """What this invoice says on paper; None where there is no such invoice.
+
+    The seller is who they were when it was issued, so a later move does not change it. Payments and credit notes are
+    those there are now.
+    """
+    row = await session.get(Invoice, invoice_id)
+    customer = None if row is None else await session.get(Customer, row.customer_id)
+    if row is None or customer is None:
+        return None
+    lines = await session.scalars(
+        select(InvoiceLine).where(InvoiceLine.invoice_id == invoice_id).order_by(InvoiceLine.position)
+    )
+    notes = await session.scalars(
+        select(CreditNote).where(CreditNote.invoice_id == invoice_id).order_by(CreditNote.number)
+    )
+    return InvoicePaper(
+        number=row.number,
+        on=date.fromisoformat(row.local_date),
+        language=customer.language,
+        zone=customer.time_zone,
+        currency=row.currency,
+        status=row.status,
+        test_mode=row.test_mode,
+        seller=await _seller_then(session, row.issued_at),
+        buyer=await _buyer(session, customer),
+        buyer_tax_id=customer.tax_id or "",
+        subscription=row.subscription_id,
+        lines=tuple(
+            PaperLine(line.description, line.quantity, line.unit_amount, line.amount, _period(line)) for line in lines
+        ),
+        total=row.total,
+        credit_applied=row.credit_applied,
+        amount_due=row.amount_due,
+        payments=await _payments(session, invoice_id),
+        notes=tuple(PaperNote(note.number, date.fromisoformat(note.local_date), note.amount) for note in notes),
+    )
+
+
+def _period(line: InvoiceLine) -> tuple[datetime, datetime] | None:
+    return None if line.period_start is None or line.period_end is None else (line.period_start, line.period_end)
+
+
+async def _seller_then(session: AsyncSession, at: datetime) -> Seller:
+    """As it was set then; where it was set only afterwards, as it was set first."""
+    changes = select(BusinessPolicyChange.new).where(BusinessPolicyChange.key == SELLER)
+    then = changes.where(BusinessPolicyChange.at <= at).order_by(BusinessPolicyChange.id.desc()).limit(1)
+    first = changes.order_by(BusinessPolicyChange.id).limit(1)
+    return seller_of(await session.scalar(then) or await session.scalar(first) or {})
+
+
+async def _buyer(session: AsyncSession, customer: Customer) -> tuple[str, ...]:
+    statement = (
+        select(Address)
+        .where(Address.customer_id == customer.id, Address.kind == "billing")
+        .order_by(Address.is_default.desc(), Address.created_at, Address.id)
+        .limit(1)
+    )
+    address = (await session.scalars(statement)).one_or_none()
+    name = " ".join(part for part in (customer.title, customer.first_name, customer.last_name) if part)
+    shown = [customer.company, name]
+    if address is not None:
+        city = " ".join(part for part in (address.postal_code, address.city) if part)
+        shown += [address.line1, address.line2, city, address.region, address.country]
+    return tuple(part for part in shown if part) or (customer.email,)
+
+
+async def _payments(session: AsyncSession, invoice_id: str) -> tuple[PaperPayment, ...]:
+    statement = (
+        select(Attempt.at, Attempt.amount, PaymentMethod.brand, PaymentMethod.kind, PaymentMethod.last4)
+        .outerjoin(PaymentMethod, PaymentMethod.id == Attempt.payment_method_id)
+        .where(Attempt.invoice_id == invoice_id, Attempt.status == APPROVED)
+        .order_by(Attempt.number)
+    )
+    rows = (await session.execute(statement)).all()
+    return tuple(
+        PaperPayment(row.at, " ".join(part for part in (row.brand or row.kind, row.last4) if part), row.amount)
+        for row in rows
+    )

@@ -1,0 +1,122 @@
+"""The words on documents, by language. What is in none of them is written in English."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """One language's words on an invoice."""
+
+    invoice: str
+    number: str
+    date: str
+    bill_to: str
+    subscription: str
+    tax_id: str
+    description: str
+    quantity: str
+    unit_price: str
+    amount: str
+    total: str
+    credit: str
+    paid: str
+    balance: str
+    note: str
+    test: str
+    page: str
+    letter: str
+
+
+ENGLISH: Final = Words(
+    invoice="Invoice",
+    number="Invoice number",
+    date="Invoice date",
+    bill_to="Bill to",
+    subscription="Subscription",
+    tax_id="Tax number",
+    description="Description",
+    quantity="Quantity",
+    unit_price="Unit price",
+    amount="Amount",
+    total="Total",
+    credit="Credit used",
+    paid="Paid on {date}",
+    balance="Left to pay",
+    note="Credit note {number} of {date}",
+    test="Test: not a real invoice",
+    page="Page",
+    letter="Hello {name},\n\nplease find attached invoice {number} of {date} over {total}.\nLeft to pay: {balance}.\n",
+)
+WORDS: Final[Mapping[str, Words]] = MappingProxyType(
+    {
+        "en": ENGLISH,
+        "de": Words(
+            invoice="Rechnung",
+            number="Rechnungsnummer",
+            date="Rechnungsdatum",
+            bill_to="Rechnung an",
+            subscription="Abonnement",
+            tax_id="USt-IdNr.",
+            description="Beschreibung",
+            quantity="Menge",
+            unit_price="Einzelpreis",
+            amount="Betrag",
+            total="Gesamtbetrag",
+            credit="Verrechnetes Guthaben",
+            paid="Bezahlt am {date}",
+            balance="Offener Betrag",
+            note="Gutschrift {number} vom {date}",
+            test="Test: keine echte Rechnung",
+            page="Seite",
+            letter="Guten Tag {name},\n\nanbei die Rechnung {number} vom {date} über {total}.\n"
+            "Offener Betrag: {balance}.\n",
+        ),
+        "fr": Words(
+            invoice="Facture",
+            number="Numéro de facture",
+            date="Date de facture",
+            bill_to="Facturé à",
+            subscription="Abonnement",
+            tax_id="Numéro de TVA",
+            description="Description",
+            quantity="Quantité",
+            unit_price="Prix unitaire",
+            amount="Montant",
+            total="Total",
+            credit="Avoir utilisé",
+            paid="Payé le {date}",
+            balance="Reste à payer",
+            note="Avoir {number} du {date}",
+            test="Test : facture fictive",
+            page="Page",
+            letter="Bonjour {name},\n\nvous trouverez ci-joint la facture {number} du {date} de {total}.\n"
+            "Reste à payer : {balance}.\n",
+        ),
+        "es": Words(
+            invoice="Factura",
+            number="Número de factura",
+            date="Fecha de factura",
+            bill_to="Facturar a",
+            subscription="Suscripción",
+            tax_id="NIF/IVA",
+            description="Descripción",
+            quantity="Cantidad",
+            unit_price="Precio unitario",
+            amount="Importe",
+            total="Total",
+            credit="Saldo aplicado",
+            paid="Pagado el {date}",
+            balance="Pendiente de pago",
+            note="Nota de crédito {number} del {date}",
+            test="Prueba: no es una factura real",
+            page="Página",
+            letter="Hola, {name}:\n\nadjuntamos la factura {number} del {date} por {total}.\n"
+            "Pendiente de pago: {balance}.\n",
+        ),
+    }
+)
