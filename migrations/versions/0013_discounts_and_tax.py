@@ -1,0 +1,16 @@
+"""Coupons, promotion codes, discounts of customers, and rates of tax."""
+
+from __future__ import annotations
+
+revision = "0013"
+down_revision = "0012"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    pass
+
+
+def downgrade() -> None:
+    pass

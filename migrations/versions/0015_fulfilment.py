@@ -1,0 +1,16 @@
+"""What is to be shipped for a paid order or cycle, and how that goes."""
+
+from __future__ import annotations
+
+revision = "0015"
+down_revision = "0014"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    pass
+
+
+def downgrade() -> None:
+    pass
