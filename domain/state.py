@@ -11,7 +11,9 @@ from datetime import datetime
 from enum import StrEnum
 
 from domain.calendar import Anchor, Period
+from domain.discounts import DiscountShare
 from domain.ids import derive
+from domain.tax import STANDARD, Treatment
 from domain.terms import DunningTerms, Terms, Trigger
 
 RECENT_COMMANDS_MAX = 20
@@ -78,17 +80,49 @@ class LineKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One invoice line. `amount` is `quantity` times `unit_amount`; credits are negative."""
+    """One invoice line. `amount` is `quantity` times `unit_amount`; credits are negative.
+
+    `discounts`, `treatment` and `tax` are what `domain.pricing` makes of it; a credit comes with the treatment of what
+    it gives back. `tax` is on top of what is left after discounts, or contained in it (`treatment.inclusive`).
+    """
 
     kind: LineKind
     description: str
     quantity: int
     unit_amount: int
     period: Period | None = None
+    tax_category: str = STANDARD
+    discounts: tuple[DiscountShare, ...] = ()
+    treatment: Treatment | None = None
+    tax: int = 0
 
     @property
     def amount(self) -> int:
         return self.quantity * self.unit_amount
+
+    @property
+    def discount(self) -> int:
+        """What all discounts take off, above zero."""
+        return sum(share.amount for share in self.discounts)
+
+    @property
+    def discounted(self) -> int:
+        """What is left of the amount, with the tax it contains and without the tax on top of it."""
+        return self.amount - self.discount
+
+    @property
+    def contains_tax(self) -> bool:
+        return self.treatment is not None and self.treatment.inclusive
+
+    @property
+    def net(self) -> int:
+        """Without any tax."""
+        return self.discounted - self.tax if self.contains_tax else self.discounted
+
+    @property
+    def gross(self) -> int:
+        """With all tax: what the customer is asked for."""
+        return self.net + self.tax
 
 
 @dataclass(frozen=True, slots=True)
