@@ -31,7 +31,7 @@ from models.agreement import terms_of
 from models.queries_catalogue import price, product
 from models.queries_price_moves import MOVE_ITEMS, MOVES, SUBSCRIBERS, move_items, price_move, price_moves, subscribers
 from models.session import database_now
-from workflows.price_move_commands import MoveRequest
+from workflows.commands import MoveRequest
 
 PREVIEWS_AT_ONCE_MAX: Final = 10
 

@@ -29,7 +29,7 @@ from workflows.dispute import GatewayEventWorkflow
 from workflows.import_file import ImportWorkflow
 from workflows.inputs import SubscriptionInput
 from workflows.message_commands import MessageCommands
-from workflows.price_move_commands import PriceMoveCommands
+from workflows.price_move_commands import MoveRequest, PriceMoveCommands
 from workflows.refund_commands import RefundCommands
 from workflows.reminder_commands import ReminderCommands
 from workflows.schedules import ScheduleInfo, Schedules
@@ -37,6 +37,8 @@ from workflows.settlement_commands import SettlementCommands
 from workflows.sight import InTrouble, in_trouble
 from workflows.subscription import SubscriptionWorkflow, search_attributes
 from workflows.time_travel import TimeTravel
+
+__all__ = ["BillingSegment", "Commands", "MoveRequest", "workflow_id"]
 
 ADVANCE_TIMEOUT_S = 600
 ADVANCE_MAX = timedelta(days=366 * 20)
