@@ -14,8 +14,8 @@ depends_on = None
 def upgrade() -> None:
     op.create_table(
         "documents",
-        sa.Column("id", sa.Text(), nullable=False),
-        sa.Column("invoice_id", sa.Text(), nullable=False),
+        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.Column("invoice_id", sa.String(length=64), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("content", sa.LargeBinary(), nullable=False),
         sa.Column("recorded_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
@@ -23,7 +23,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_documents"),
     )
     op.create_index("ix_documents_invoice", "documents", ["invoice_id"])
-    op.add_column("messages", sa.Column("document_id", sa.Text(), nullable=True))
+    op.add_column("messages", sa.Column("document_id", sa.String(length=64), nullable=True))
     op.create_foreign_key("fk_messages_document_id", "messages", "documents", ["document_id"], ["id"])
 
 

@@ -71,13 +71,13 @@ async def test_a_bad_body_leaves_the_key_free(api: Caller) -> None:
 
 
 async def test_many_at_once_make_one(api: Caller, database: Database) -> None:
-    body = {"email": "many@example.com", "currency": "EUR"}
+    body = {"email": "many-at-once@example.com", "currency": "EUR"}
     answers = await asyncio.gather(*(api.post("/v1/customers", body, key="many") for _ in range(12)))
     statuses = {answer.status_code for answer in answers}
     assert statuses <= {201, 409}
     assert all(a.json()["code"] == "idempotency_in_progress" for a in answers if a.status_code == 409)
     assert len({a.json()["id"] for a in answers if a.status_code == 201}) == 1
-    assert await customers_by_key(database, "many@example.com") == 1
+    assert await customers_by_key(database, "many-at-once@example.com") == 1
 
 
 async def test_a_crash_before_the_answer_was_kept_makes_no_second_one(api: Caller, database: Database) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -39,7 +40,7 @@ PAPER = InvoicePaper(
 
 def shown(paper: InvoicePaper) -> str:
     """What the template is given, in one string, with plain spaces."""
-    return re.sub(r"[\u00a0\u202f]", " ", str(press._shown(paper)))  # pyright: ignore[reportPrivateUsage] - text in a PDF is glyph numbers
+    return re.sub(r"[\u00a0\u202f]", " ", json.dumps(press._shown(paper), ensure_ascii=False))  # pyright: ignore[reportPrivateUsage] - text in a PDF is glyph numbers
 
 
 def with_text(text: str) -> InvoicePaper:
