@@ -10,6 +10,7 @@ import contextlib
 import logging
 import signal
 import sys
+import time
 import zoneinfo
 from collections.abc import Generator
 from contextlib import AsyncExitStack
@@ -17,12 +18,16 @@ from typing import Final
 
 import uvicorn
 import uvloop
+from fastapi import FastAPI
 from temporalio.client import Client
 
 from api.app import create_app
 from api.context import Services
 from api.vault import Vault
+from domain.links import PATH, LinkMaker
 from models.session import Database, revision_of, revision_of_code
+from portal.app import create_portal
+from portal.context import Portal
 from providers.gateways.registry import open_gateway
 from providers.phones.http import HookSwitch
 from settings import EXIT_BAD_SETTINGS, SECRET_KEY_RULE, Settings, load
@@ -85,15 +90,20 @@ async def run(settings: Settings) -> int:
         if settings.phone_hook_url is not None:
             phone = HookSwitch(settings.phone_hook_url, timeout_s=settings.phone_timeout_s)
             stack.push_async_callback(phone.aclose)
-        services = Services(database, commands, {gateway.name: gateway}, vault=vault, phone=phone)
-        await _serve(settings, services)
+        address = settings.public_url or f"http://{settings.api_host}:{settings.api_port}"
+        links = LinkMaker.from_setting(settings.secret_key, address)
+        services = Services(database, commands, {gateway.name: gateway}, vault=vault, phone=phone, links=links)
+        portal = Portal(database, commands, services.gateways, links, time.monotonic)
+        app = create_app(services)
+        app.mount(PATH, create_portal(portal))
+        await _serve(settings, app)
     return 0
 
 
-async def _serve(settings: Settings, services: Services) -> None:
+async def _serve(settings: Settings, app: FastAPI) -> None:
     server = _Server(
         uvicorn.Config(
-            create_app(services),
+            app,
             host=settings.api_host,
             port=settings.api_port,
             log_config=None,

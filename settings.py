@@ -113,7 +113,7 @@ class Settings(BaseSettings):
     public_url: HttpUrl | None = None
     # Asked to ring an agent and put a customer through. None: there is no phone switch.
     phone_hook_url: Annotated[HttpUrl | None, Field(repr=False)] = None
-    # What second factors are sealed with. None with the embedded stack: made once for its folder.
+    # What second factors are sealed and links are signed with. None with the embedded stack: made once for its folder.
     secret_key: Annotated[SecretKey | None, Field(repr=False)] = None
     # For commands that talk to the API. Not handed on to child processes, which need none.
     api_key: Annotated[OneLine | None, Field(repr=False, exclude=True)] = None

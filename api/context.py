@@ -13,6 +13,7 @@ from api.keys import Caller
 from api.passwords import Passwords
 from api.vault import Vault
 from domain.errors import InvalidInput
+from domain.links import LinkMaker
 from models.session import Database
 from providers.documents.press import Press
 from providers.gateways.base import Gateway
@@ -31,6 +32,7 @@ class Services:
     passwords: Passwords = field(default_factory=Passwords)
     phone: PhoneSwitch | None = None
     press: Press = field(default_factory=Press)
+    links: LinkMaker = field(default_factory=LinkMaker)
 
     def gateway(self, name: str | None) -> Gateway:
         """The gateway of that name, or the default one. Raises `InvalidInput` for a name not served."""

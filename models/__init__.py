@@ -14,6 +14,7 @@ from models.billing import (
     Subscription,
     SubscriptionEvent,
 )
+from models.card_life import CardChange, CardFeed, CardNotice
 from models.catalogue import DunningPolicy, Price, Product
 from models.contact import PhoneCall, StaffLetter
 from models.credits import CreditTransfer, Voucher, VoucherMovement
@@ -21,6 +22,7 @@ from models.customers import Address, Customer, CustomerChange, PaymentMethod
 from models.disputes import BlacklistEntry, Dispute, GatewayEvent
 from models.documents import Document
 from models.imports import Import, ImportRow
+from models.links import CustomerLink
 from models.logins import CustomerLogin, LoginPlace
 from models.logs import AccessLine, ActivityLine
 from models.people import Person, PersonSession, RecoveryCode, SignInPlace, SignInThrottle
@@ -43,12 +45,16 @@ __all__ = [
     "BlacklistEntry",
     "BusinessPolicy",
     "BusinessPolicyChange",
+    "CardChange",
+    "CardFeed",
+    "CardNotice",
     "CreditNote",
     "CreditTransfer",
     "CustomField",
     "CustomValue",
     "Customer",
     "CustomerChange",
+    "CustomerLink",
     "CustomerLogin",
     "CustomerSearch",
     "Difference",

@@ -113,7 +113,8 @@ class Address(Base):
 class PaymentMethod(Base):
     """A card, bank account or token kept at a gateway. `position` is the order of use; 0 is the default.
 
-    A removed method keeps its row (`removed_at`): attempts of the past point to it.
+    A removed method keeps its row (`removed_at`): attempts of the past point to it. One that its gateway calls closed
+    (`closed_at`) is shown, and charged no more.
     """
 
     __tablename__ = "payment_methods"
@@ -146,3 +147,4 @@ class PaymentMethod(Base):
     details: Mapped[Json] = mapped_column(server_default=text("'{}'::jsonb"))
     created_at: Mapped[Recorded]
     removed_at: Mapped[Instant | None]
+    closed_at: Mapped[Instant | None]

@@ -9,9 +9,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.base import Base
 from models.billing import Attempt, Invoice, LedgerEntry, Message, Subscription
+from models.card_life import CardChange, CardNotice
 from models.contact import PhoneCall, StaffLetter
 from models.credits import CreditTransfer, Voucher
 from models.customers import Address, Customer, CustomerChange, PaymentMethod
+from models.links import CustomerLink
 from models.logins import CustomerLogin, LoginPlace
 from models.relations import Note, NoteVersion, PointMovement, Review
 from models.search import CustomerSearch, CustomValue
@@ -20,7 +22,10 @@ from models.tasks import Task
 # Deleted with the customer, those that others point to after those that point.
 GOES: Final[tuple[type[Base], ...]] = (
     Address,
+    CardChange,
+    CardNotice,
     CustomerChange,
+    CustomerLink,
     CustomerLogin,
     CustomerSearch,
     CustomValue,

@@ -13,7 +13,7 @@ import pytest
 from settings import PREFIX, Settings
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOMS = ("api", "workflows", "activities", "models", "providers", "domain", "local")
+ROOMS = ("api", "portal", "workflows", "activities", "models", "providers", "domain", "local")
 DOORS = ("cli", "cli_import", "worker", "server", "settings")
 MODULE_LINES_MAX = 420
 
@@ -35,8 +35,18 @@ ARROWS: dict[str, tuple[str, ...]] = {
         "providers.phones.base",
         "domain",
     ),
+    "portal": ("portal", "workflows.commands", "models", "providers.gateways.base", "domain"),
     "worker": ("settings", "workflows", "activities", "models", "providers", "domain"),
-    "server": ("settings", "api", "workflows.commands", "workflows.converter", "models", "providers", "domain"),
+    "server": (
+        "settings",
+        "api",
+        "portal",
+        "workflows.commands",
+        "workflows.converter",
+        "models",
+        "providers",
+        "domain",
+    ),
     # The embedded stack starts our processes and makes their key; it decides nothing of billing.
     "local": ("local", "settings", "models", "api.keys", "api.errors", "domain.errors"),
     "cli": (
@@ -124,7 +134,7 @@ def test_the_domain_is_pure(path: Path) -> None:
         assert name not in (CLOCKS - {"time"}) | {"open", "print", "input"}, f"{path.name}:{line} calls {name}"
 
 
-@pytest.mark.parametrize("path", modules("api"), ids=name_of)
+@pytest.mark.parametrize("path", modules("api", "portal"), ids=name_of)
 def test_the_api_has_no_clock(path: Path) -> None:
     """Time is an argument: the subscription's own, or the database's (`func.now()`, `database_now`)."""
     for node in ast.walk(parsed(path)):

@@ -15,6 +15,7 @@ from api.context import Services
 from api.keys import create_key
 from api.passwords import Passwords
 from api.vault import KEY_BYTES, Vault
+from domain.links import LinkMaker
 from models.session import Database
 from providers.gateways.registry import open_gateway
 from tests.stack_fixtures import shop as shop  # noqa: PLC0414 - a fixture is found where it is re-exported
@@ -59,8 +60,9 @@ async def services(database: Database) -> AsyncIterator[Services]:
     """Reference data needs no Temporal, and nothing listens where the gateway should be."""
     gateway = open_gateway("sandbox", "http://127.0.0.1:9", timeout_s=1, calls_per_second_max=10)
     vault = Vault(bytes(range(KEY_BYTES)))
+    links = LinkMaker(bytes(range(KEY_BYTES)), "https://pay.example.com")
     passwords = Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))  # as cheap as they can be
-    yield Services(database, None, {gateway.name: gateway}, vault=vault, passwords=passwords)  # pyright: ignore[reportArgumentType] - never asked here
+    yield Services(database, None, {gateway.name: gateway}, vault=vault, passwords=passwords, links=links)  # pyright: ignore[reportArgumentType] - never asked here
     await gateway.aclose()
 
 

@@ -19,6 +19,7 @@ from api.context import Services
 from api.keys import create_key
 from api.passwords import Passwords
 from api.vault import KEY_BYTES, Vault
+from domain.links import LinkMaker
 from models.session import Database
 from providers.gateways.registry import open_gateway
 from tests.api.conftest import Caller
@@ -48,6 +49,7 @@ PREFIXES: Final = {
     "note_id": "note",
     "review_id": "rev",
     "difference_id": "diff",
+    "link_id": "lnk",
 }
 IDS: Final = {name: f"{prefix}_{NAME}_0" for name, prefix in PREFIXES.items()} | {"customer_id": f"cus_{NAME}"}
 SPEC: Final[dict[str, Any]] = create_app(None).openapi()  # pyright: ignore[reportArgumentType] - nothing is asked of it
@@ -93,6 +95,7 @@ async def asked(postgres_server: Server) -> AsyncIterator[Asked]:
         {gateway.name: gateway},
         vault=Vault(bytes(range(KEY_BYTES))),
         passwords=Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)),
+        links=LinkMaker(bytes(range(KEY_BYTES)), "https://pay.example.com"),
     )
     transport = httpx.ASGITransport(create_app(services), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://api") as http:

@@ -1,0 +1,1 @@
+"""Pages for customers, who come by a link and without signing in."""
