@@ -99,8 +99,8 @@ def build(settings: Settings, client: Client, database: Database, gateway: Gatew
     gateways = {gateway.name: gateway}
     payments = Payments(database, partial(_named, gateways), courier)
     records = Records(database, courier)
-    refunds = Refunds(database, partial(_named, gateways), courier)
     commands = Commands(client, queue)
+    refunds = Refunds(database, partial(_named, gateways), courier, commands)
     runs, moves = Runs(database, commands), PriceMoves(database, commands)
     imports = Imports(database, gateways, commands)
     transfers, vouchers = Credits(database, commands), Vouchers(database)

@@ -17,6 +17,7 @@ from temporalio import activity
 from activities.alive import alive
 from activities.credit_notes import write_credit_note
 from activities.ledger import DoubleEntry, post
+from activities.paid_back import Listener, tell_paid_back
 from activities.vouchers import By, locked, move
 from domain.credits import (
     FromInvoice,
@@ -38,8 +39,8 @@ from domain.vouchers import Move, redeemable
 from models.session import Database
 
 
-class Door(Protocol):
-    """How a subscription is asked (`workflows.commands` is the real one)."""
+class Door(Listener, Protocol):
+    """How a subscription is asked and told (`workflows.commands` is the real one)."""
 
     async def send(self, subscription_id: str, envelope: Envelope) -> State: ...
 
@@ -90,7 +91,7 @@ class Credits:
                 _HAS_IT, {"subscription": transfer.subscription_id, "transfer": transfer.id}
             )
         if before is not None:
-            return before
+            return await self._told(transfer, before)
         if has_it is None:
             try:
                 await self._door.send(transfer.subscription_id, _grant(request))
@@ -106,7 +107,13 @@ class Credits:
                 return await _end_of(connection, transfer.id)
             if isinstance(transfer.source, FromInvoice):
                 await _write_note(connection, transfer, transfer.source, request.taken)
-        return Granted(transfer.id)
+        return await self._told(transfer, Granted(transfer.id))
+
+    async def _told(self, transfer: Transfer, end: Granted | Refusal) -> Granted | Refusal:
+        """What was credited is not paid any more: the invoice's own subscription hears of it."""
+        if isinstance(end, Granted) and isinstance(transfer.source, FromInvoice):
+            await tell_paid_back(self._database, self._door, transfer.source.note_id)
+        return end
 
     async def _give_back(self, request: HandOver, refusal: Refusal) -> Granted | Refusal:
         transfer, taken = request.transfer, request.taken

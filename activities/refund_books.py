@@ -29,6 +29,11 @@ _RELEASING = frozenset({"taken_out", "approval_declined", "approval_lapsed", "ex
 _ANSWERS = frozenset({"given_back", "try_failed", "never_arrived"})
 
 
+def note_id(state: RefundState) -> str:
+    """The id of the credit note that documents a refund."""
+    return derive("cn", state.id)
+
+
 async def write_refund(
     connection: AsyncConnection, state: RefundState, entries: Sequence[Entry], now: datetime, *, first: bool = False
 ) -> tuple[str, ...]:
@@ -84,7 +89,7 @@ async def _given_back(connection: AsyncConnection, state: RefundState, entry: En
     """The invoice stays paid: a credit note corrects it, and the money leaves what the gateway holds for us."""
     number = await write_credit_note(
         connection,
-        id=derive("cn", state.id),
+        id=note_id(state),
         invoice_id=state.invoice_id,
         customer_id=state.customer_id,
         refund_id=state.id,

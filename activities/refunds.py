@@ -17,7 +17,8 @@ from temporalio import activity
 
 from activities.alive import alive
 from activities.courier import Courier
-from activities.refund_books import write_refund
+from activities.paid_back import Listener, tell_paid_back
+from activities.refund_books import note_id, write_refund
 from activities.refund_told import refund_told
 from domain.errors import Broken, NotFound, Refused
 from domain.facts import Recorded
@@ -86,12 +87,15 @@ def reference(state: RefundState) -> str:
 
 
 class Refunds:
-    """Activities that give money back. `gateway` gives the gateway of a name."""
+    """Activities that give money back. `gateway` gives the gateway of a name; `listener` hears of what went back."""
 
-    def __init__(self, database: Database, gateway: Callable[[str], Gateway], courier: Courier) -> None:
+    def __init__(
+        self, database: Database, gateway: Callable[[str], Gateway], courier: Courier, listener: Listener
+    ) -> None:
         self._database = database
         self._gateway = gateway
         self._courier = courier
+        self._listener = listener
 
     @activity.defn(name="open_refund")
     @alive
@@ -199,8 +203,7 @@ class Refunds:
         async with self._database.begin() as connection:
             await _answered(connection, request, outcome)
             messages = await write_refund(connection, state, fresh, request.now, first=True)
-        await self._courier.dispatch(sorted({*letters, *messages}))
-        return outcome
+        return await self._see_to(state, outcome, sorted({*letters, *messages}))
 
     async def _repeat(
         self, request: RefundRequest, done: ReturnOutcome | None, letters: Sequence[str]
@@ -208,8 +211,14 @@ class Refunds:
         """The step was made before and its outcome is in the books: give it again, and see to the letters."""
         if done is None:
             raise Broken(f"try {request.state.number} of refund {request.state.id} has no outcome to repeat")
+        return await self._see_to(request.state, done, letters)
+
+    async def _see_to(self, state: RefundState, outcome: ReturnOutcome, letters: Sequence[str]) -> ReturnOutcome:
+        """What is left to do once the outcome is in the books."""
         await self._courier.dispatch(letters)
-        return done
+        if isinstance(outcome, Returned):
+            await tell_paid_back(self._database, self._listener, note_id(state))
+        return outcome
 
 
 def _outcome(state: RefundState, given: Given) -> ReturnOutcome:

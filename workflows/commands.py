@@ -12,7 +12,7 @@ from typing import Any
 from temporalio.client import Client, WorkflowHandle
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 
 from activities.disputes import GatewayEventRequest
 from activities.imports import ImportRequest
@@ -20,6 +20,7 @@ from activities.runs import BillingSegment, RunRequest
 from domain.errors import InvalidInput, Refused, Unavailable
 from domain.lifecycle import begin
 from domain.messages import Envelope, Start
+from domain.paid_back import PaidBack
 from domain.plan import CATCH_UP_AFTER
 from domain.state import State
 from workflows.answers import answered, away
@@ -96,6 +97,14 @@ class Commands:
         Raises `NotFound`, `Refused`, `InvalidInput`, or `Unavailable` (repeat it with the same id).
         """
         return await self._update(subscription_id, SubscriptionWorkflow.command, [envelope], envelope.id)
+
+    async def paid_back(self, subscription_id: str, told: PaidBack) -> None:
+        """Tell a subscription, before its next command, that money of its invoice went back; one that is closed not."""
+        try:
+            await self._handle(subscription_id).signal(SubscriptionWorkflow.paid_back, told)
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise away(error) from error
 
     async def settled(self, subscription_id: str) -> State:
         """The state once nothing is left to do at the subscription's own time."""

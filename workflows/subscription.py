@@ -25,6 +25,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.lifecycle import apply, begin, next_step
     from domain.messages import Envelope
     from domain.money import Money
+    from domain.paid_back import PaidBack, paid_back
     from domain.plan import due_at
     from domain.state import State
     from domain.steps import AskGateway, Charge, End, Record, Tick, Wait
@@ -145,6 +146,11 @@ class SubscriptionWorkflow:
         self._travelling = False
         self._woken = True
         return self._state
+
+    @workflow.signal
+    def paid_back(self, told: PaidBack) -> None:
+        """Money of an invoice went back. It has its own timeline; here it only counts as paid no more."""
+        self._state = paid_back(self._state, told)
 
     @workflow.query
     def state(self) -> State:

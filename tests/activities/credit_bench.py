@@ -22,6 +22,7 @@ from domain.commands import handle
 from domain.credits import FromInvoice, FromVoucher, Granted, Refusal, Transfer
 from domain.lifecycle import apply, begin, next_step
 from domain.messages import Cancel, Envelope, Start, When
+from domain.paid_back import PaidBack, paid_back
 from domain.state import State
 from domain.steps import Tick
 from domain.terms import Terms
@@ -194,3 +195,8 @@ class CutDoor:
         state = await self._bench.send(subscription_id, envelope)
         self._scissors.snip()
         return state
+
+    async def paid_back(self, subscription_id: str, told: PaidBack) -> None:
+        self._scissors.snip()
+        self._bench.states[subscription_id] = paid_back(self._bench.states[subscription_id], told)
+        self._scissors.snip()

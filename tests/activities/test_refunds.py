@@ -15,9 +15,11 @@ from typing import Any, cast
 import pytest
 from temporalio.testing import ActivityEnvironment
 
+from activities.refund_books import note_id
 from activities.refunds import OpenRequest, RefundRequest, Refunds
 from domain.business import RefundRules
 from domain.errors import Broken
+from domain.paid_back import PaidBack
 from domain.refund_commands import handle
 from domain.refund_messages import (
     OpenRefund,
@@ -35,6 +37,7 @@ from domain.refund_messages import (
 )
 from domain.refund_state import RefundPhase, RefundState
 from domain.refunds import apply
+from domain.state import InvoiceReason
 from models.session import Database
 from providers.gateways.base import Gateway, Given, RefundOrder
 from providers.gateways.registry import OpenGateway, open_gateway
@@ -71,6 +74,20 @@ class CutReturns(CutGateway):
         return await self._gateway.find_refund(reference)
 
 
+class Ear:
+    """Hears what went back; cut off before or after."""
+
+    def __init__(self, scissors: Scissors, heard: list[PaidBack]) -> None:
+        self._scissors = scissors
+        self._heard = heard
+
+    async def paid_back(self, subscription_id: str, told: PaidBack) -> None:
+        self._scissors.snip()
+        assert (told.cycle, told.reason, subscription_id[:4]) == (1, InvoiceReason.CYCLE, "sub_")
+        self._heard.append(told)
+        self._scissors.snip()
+
+
 class Bench:
     """The activities on the shop's database and gateway, without a workflow: a test is the workflow."""
 
@@ -78,13 +95,14 @@ class Bench:
         self.till = till
         self.gateway = gateway
         self.dispatched: list[str] = []
+        self.told: list[PaidBack] = []
 
     async def run(self, request: Any, kind: str, at: int | None = None) -> tuple[Any, int]:
         """Run a step, cut at a seam; its outcome (None if it was cut) and how many seams it has."""
         scissors = Scissors(at)
         database = cast("Database", CutDatabase(self.till.shop.database, scissors))
         gateway, pouch = CutReturns(self.gateway, scissors), Pouch(scissors)
-        refunds = Refunds(database, lambda _: cast("Gateway", gateway), pouch)
+        refunds = Refunds(database, lambda _: cast("Gateway", gateway), pouch, Ear(scissors, self.told))
         steps: dict[str, Any] = {
             "open": refunds.open_refund,
             "give": refunds.give_back,
@@ -120,6 +138,8 @@ class Bench:
         assert (row["status"], row["event_seq"], row["retries"]) == (state.status, state.seq, state.retries)
         letters = await self.till.shop.rows("SELECT id FROM messages WHERE refund_id = :id", id=state.id)
         assert {letter["id"] for letter in letters} <= set(self.dispatched)
+        heard = {told.amount for told in self.told if told.id == note_id(state)}
+        assert heard == ({state.amount} if isinstance(fact, Returned) else set()), "the subscription has heard of it"
         return state
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from api.keys import create_key
 from domain.credits import FromVoucher, Transfer
-from domain.messages import Cancel, When
+from domain.messages import Cancel, RefundChoice, When
 from tests.api.conftest import Caller
 from tests.stack_fixtures import NUMBERS, Shop, at
 
@@ -124,6 +124,14 @@ async def test_what_the_subscription_refuses_goes_back_where_it_was(desk: Desk) 
     other = await desk.running()
     moved = {"amount": 100, "reason": "sorry", "subscription_id": other}
     assert refused(await desk.api.post(f"/v1/invoices/{invoice}/credit-notes", moved)) == (409, "other_customer")
+
+
+async def test_what_a_credit_note_gave_back_is_not_credited_at_the_end_as_well(desk: Desk) -> None:
+    sub = await desk.running()
+    invoice = (await desk.shop.invoices(sub))[0]["id"]
+    await desk.api.made(f"/v1/invoices/{invoice}/credit-notes", {"amount": 900, "reason": "never delivered"})
+    ended = await desk.shop.send(sub, Cancel(When.NOW, RefundChoice.CREDIT))
+    assert ended.credit == 900 + 100
 
 
 async def test_adjusted_and_ended_by_the_subscription_s_own_clock(desk: Desk) -> None:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from domain.errors import NotFound, Refused
+from domain.messages import Cancel, RefundChoice, When
 from domain.refund_messages import Approve, Decline, RefundMode, TakeOut, TryNow, UseMethod
 from tests.refund_shop import AGENT, LEAD, MONDAY, Till
 from tests.stack_fixtures import Shop, at
@@ -67,6 +68,18 @@ async def test_before_settlement_there_is_a_void_and_after_it_a_refund(shop: Sho
     with pytest.raises(Refused) as late:
         await till.open(settled, RefundMode.VOID)
     assert (late.value.code, late.value.allowed) == ("already_settled", ("refund", "void_first"))
+
+
+async def test_what_went_back_is_not_credited_once_more(shop: Shop, till: Till) -> None:
+    sale = await till.sale(settled=False)
+    assert (await till.open(sale, RefundMode.VOID)).status == "succeeded"
+    ended = await shop.send(sale.subscription, Cancel(When.NOW, RefundChoice.CREDIT))
+    assert ended.credit == 0, "nothing was paid, so nothing of it is unused"
+    sale = await till.sale()
+    assert (await till.open(sale, amount=950)).status == "succeeded"
+    ended = await shop.send(sale.subscription, Cancel(When.NOW, RefundChoice.CREDIT))
+    assert ended.credit == 50
+    assert (await till.open(sale)).status == "succeeded", "it can be given back after the end as well"
 
 
 async def test_settlement_overtakes_the_void_and_a_refund_follows(till: Till) -> None:
