@@ -22,6 +22,7 @@ from bench.report import write
 from bench.search import LATEST as SEARCH_LATEST
 from bench.search import SearchPlan, measure_search
 from domain.errors import DunlinError
+from domain.import_fields import Kind
 from domain.roles import Role
 from local import gateway as sandbox
 from local import lifetime, mailsink
@@ -47,8 +48,6 @@ api_key_commands = typer.Typer(help="API keys: create, list, revoke.", no_args_i
 app.add_typer(api_key_commands, name="api-key")
 person_commands = typer.Typer(help="People who sign in: create, list, let in again.", no_args_is_help=True)
 app.add_typer(person_commands, name="person")
-import_commands = typer.Typer(help="Bring what another system has, through the API.", no_args_is_help=True)
-app.add_typer(import_commands, name="import")
 generate_commands = typer.Typer(help="Made-up data, to try things on.", no_args_is_help=True)
 app.add_typer(generate_commands, name="generate")
 out = Console()
@@ -186,17 +185,23 @@ def let_person_in(email: Annotated[str, typer.Argument(help="Their login.")]) ->
     out.print(password, highlight=False, soft_wrap=True)
 
 
-@import_commands.command("subscribers")
-def import_subscribers(
+@app.command("import")
+def import_file(
+    kind: Annotated[Kind, typer.Argument(help="What the rows are.")],
     file: Annotated[Path, typer.Argument(help="CSV in UTF-8, with a header.")],
-    mapping: Annotated[Path, typer.Option(help="YAML: which column is what; docs/imports.md describes it.")],
-    cut_over: Annotated[str | None, typer.Option(help="In place of the mapping's own.")] = None,
+    mapping: Annotated[
+        Path | None, typer.Option(help="YAML: which column is what; without one, a file exported here.")
+    ] = None,
+    cut_over: Annotated[str | None, typer.Option(help="Of subscribers: in place of the mapping's own.")] = None,
     refused: Annotated[Path | None, typer.Option(help="Where refused rows go; else FILE.refused.csv.")] = None,
     api_key: Annotated[str | None, typer.Option(help="In place of DUNLIN_API_KEY.")] = None,
 ) -> None:
-    """Import running subscriptions; rows that are there already stay as they are. Status 1: some were refused."""
-    wanted = cli_import.Wanted(file, mapping, cut_over, api_key, refused)
-    raise typer.Exit(cli_import.import_subscribers(wanted, settings.load()))
+    """Bring a file through the API; docs/imports.md has the mapping. Rows that are there already stay as they are.
+
+    Status 1: some were refused. Status 2: nothing was done.
+    """
+    wanted = cli_import.Wanted(file, mapping, cut_over, api_key, refused, kind)
+    raise typer.Exit(cli_import.import_file(wanted, settings.load()))
 
 
 async def _bench_search(plan: SearchPlan, output: Path) -> int:

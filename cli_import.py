@@ -47,13 +47,14 @@ class Wanted:
     """What the command line says."""
 
     file: Path
-    mapping: Path
+    mapping: Path | None
     cut_over: str | None
     api_key: str | None
     refused: Path | None
+    kind: str = "subscribers"
 
 
-def import_subscribers(wanted: Wanted, chosen: Settings) -> int:
+def import_file(wanted: Wanted, chosen: Settings) -> int:
     """Import and return the exit status: 0 all rows are applied or known, 1 some were refused, 2 nothing was done."""
     try:
         api = Api(_address(chosen), wanted.api_key or chosen.api_key or _kept_key(chosen))
@@ -68,11 +69,12 @@ def import_subscribers(wanted: Wanted, chosen: Settings) -> int:
 
 
 def _import(wanted: Wanted, api: Api) -> int:
+    mapping = _mapping_of(wanted.mapping) if wanted.mapping else {}
     body = {
-        "kind": "subscribers",
+        "kind": wanted.kind,
         "file_name": wanted.file.name,
         "content": _text_of(wanted.file),
-        "mapping": _mapping_of(wanted.mapping) | ({"cut_over": wanted.cut_over} if wanted.cut_over else {}),
+        "mapping": mapping | ({"cut_over": wanted.cut_over} if wanted.cut_over else {}) or None,
     }
     started = api.post("/v1/imports", body).json()
     ended = _watched(api, started)

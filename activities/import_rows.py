@@ -14,7 +14,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.ids import derive
-from domain.imports import Refusal, Subscriber, refuse
+from domain.import_subscribers import Subscriber
+from domain.imports import Refusal, refuse
 from domain.messages import Start
 from domain.terms import Terms, Trigger
 from models.customers import invoice_prefix_of
@@ -48,7 +49,16 @@ async def known(connection: AsyncConnection, external_ids: Iterable[str]) -> fro
     return frozenset(found)
 
 
-async def write_catalogue(connection: AsyncConnection, rows: Sequence[Subscriber]) -> list[Refusal]:
+async def write_subscribers(
+    connection: AsyncConnection, rows: Sequence[Subscriber], methods: Mapping[str, MethodDetails]
+) -> list[Refusal]:
+    """All that subscribers need before their subscriptions can start. The rows that cannot have it are refused."""
+    refused = await _write_catalogue(connection, rows)
+    numbers = {row.row for row in refused}
+    return refused + await _write_customers(connection, [row for row in rows if row.row not in numbers], methods)
+
+
+async def _write_catalogue(connection: AsyncConnection, rows: Sequence[Subscriber]) -> list[Refusal]:
     """Products and price points that are not there yet. The rows that cannot have theirs are refused."""
     names = {row.product_code: row.product_name for row in rows}
     fresh = [{"id": derive("prod", "code", code), "code": code, "name": name} for code, name in sorted(names.items())]
@@ -72,7 +82,7 @@ async def write_catalogue(connection: AsyncConnection, rows: Sequence[Subscriber
     ]
 
 
-async def write_customers(
+async def _write_customers(
     connection: AsyncConnection, rows: Sequence[Subscriber], methods: Mapping[str, MethodDetails]
 ) -> list[Refusal]:
     """Customers with address and payment method. One that is there keeps its details, address and other methods."""

@@ -51,7 +51,7 @@ class Vouchers:
         try:
             check_issue(request.amount, request.expires_at, request.at)
             async with self._database.begin() as connection:
-                await _insert(connection, request, code)
+                await issue(connection, request, code)
         except (InvalidInput, Refused) as refused:
             return Refusal.of(refused)
         return Moved(request.id)
@@ -134,7 +134,8 @@ async def move(connection: AsyncConnection, of: Voucher, why: Move, amount: int,
         )
 
 
-async def _insert(connection: AsyncConnection, request: IssueVoucher, code: str) -> None:
+async def issue(connection: AsyncConnection, request: IssueVoucher, code: str) -> None:
+    """Write a voucher with what it is worth, once for each id. Raises `InvalidInput` where another one has the code."""
     written = await connection.scalar(
         _ISSUE,
         {

@@ -11,11 +11,11 @@ from pydantic import Field
 from sqlalchemy import ColumnElement
 
 from api.context import CallerDep, ServicesDep
-from api.csv_cells import Cell, csv_line
 from api.fields import Identifier
 from api.fields import Query as QueryModel
 from api.routing import noun
 from api.segments import filter_of
+from domain.csv_cells import Cell, csv_line
 from domain.roles import Role
 from models.queries_exports import columns_of, rows_of
 from models.segments import condition

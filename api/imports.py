@@ -1,34 +1,44 @@
-"""Imports: a merchant's CSV with a mapping, its progress, and the refused rows with their reasons."""
+"""Imports: a CSV file with a mapping, its progress, and the refused rows with their reasons."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal
 
-from fastapi import Path, Query, Response
+from fastapi import Path, Query
+from fastapi.responses import StreamingResponse
 from pydantic import ConfigDict, Field
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from api.context import OnceDep, ServicesDep
-from api.csv_cells import csv_line
+from api.context import CallerDep, OnceDep, Services, ServicesDep
 from api.fields import Body, Identifier, Instant, Name, View
 from api.paging import Listed, PageQuery, listed
+from api.roles import admit
 from api.routing import LargeRoute, noun
 from api.rows import add_once, found
+from domain.csv_cells import csv_line
 from domain.errors import InvalidInput
+from domain.import_fields import Kind
 from domain.imports import FILE_BYTES_MAX, check_file, header
-from domain.mapping import read_mapping, settled_cut_over
+from domain.mapping import Plan, own_mapping, read_mapping, settled_cut_over
 from models import Import
 from models.queries_jobs import IMPORTS, first_line, import_, imports, refused_rows
 from models.session import database_now
 
 KEYS_MAX: Final = 500
+# What is told of each refused row, before its cells.
+TOLD: Final = ("row", "field", "reason")
+# A file gives a command as often as it has rows: who brings it must be one who may give that command.
+STANDS_FOR: Final[Mapping[Kind, str]] = MappingProxyType({Kind.VOUCHERS: "issue_voucher"})
 
 router = noun("imports", route_class=LargeRoute)
 ImportId = Annotated[Identifier, Path(description="Id of the import")]
 
 
 class ImportNew(Body):
-    """A file to import. `mapping` says which column means what; docs/imports.md describes it."""
+    """A file to import. `mapping` says which column means what; without one it is a file that was exported here."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -48,15 +58,23 @@ class ImportNew(Body):
                         "start": {"date": "{since}"},
                         "cut_over": "tomorrow",
                     },
-                }
+                },
+                {
+                    "kind": "notes",
+                    "file_name": "notes.csv",
+                    "content": "no,who,said\n77,ada-1,Prefers to be called after six.\n",
+                    "mapping": {"external_id": "old-note-{no}", "customer": "{who}", "text": "{said}"},
+                },
             ]
         }
     )
 
-    kind: Literal["subscribers"] = "subscribers"
+    kind: Literal["subscribers", "customers", "addresses", "payment-methods", "notes", "vouchers"] = "subscribers"
     file_name: Name
     content: str = Field(description="The CSV as text, at most 32 MiB")
-    mapping: Annotated[dict[str, Any], Field(min_length=1, max_length=KEYS_MAX)]
+    mapping: Annotated[dict[str, Any], Field(min_length=1, max_length=KEYS_MAX)] | None = Field(
+        default=None, description="Needed for subscribers; docs/imports.md describes it"
+    )
 
 
 class ImportView(View):
@@ -65,6 +83,7 @@ class ImportView(View):
     id: str
     kind: str
     file_name: str
+    actor: str
     status: str
     rows_total: int
     next_row: int
@@ -77,17 +96,22 @@ class ImportView(View):
 
 
 @router.post("/imports", status_code=202)
-async def create_import(body: ImportNew, services: ServicesDep, once: OnceDep) -> ImportView:
+async def create_import(body: ImportNew, services: ServicesDep, once: OnceDep, caller: CallerDep) -> ImportView:
     """Take a file in and start applying it, row by row. A file or mapping that cannot be read is refused as a whole."""
+    kind = Kind(body.kind)
+    if kind in STANDS_FOR:
+        admit(caller, STANDS_FOR[kind], reading=False)
     content = _content(body.content)
-    plan = read_mapping(body.mapping)
+    mapping = dict(body.mapping or own_mapping(kind))
+    plan = read_mapping(mapping, kind)
     rows = await asyncio.to_thread(check_file, content, plan)
     async with services.database.session() as session:
         row = Import(
             id=once.id("imp"),
-            kind=body.kind,
+            kind=kind,
             file_name=body.file_name,
-            mapping=body.mapping | {"cut_over": settled_cut_over(plan, await database_now(session))},
+            actor=caller.name,
+            mapping=mapping | await _settled(session, plan),
             content=content.encode(),
             status="pending",
             rows_total=rows,
@@ -114,19 +138,30 @@ async def get_import(import_id: ImportId, services: ServicesDep) -> ImportView:
 
 @router.get(
     "/imports/{import_id}/refused",
-    response_class=Response,
+    response_class=StreamingResponse,
     responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}, "description": "The refused rows"}},
 )
-async def get_refused(import_id: ImportId, services: ServicesDep) -> Response:
+async def get_refused(import_id: ImportId, services: ServicesDep) -> StreamingResponse:
     """The refused rows as CSV, each with the field and the rule it breaks. Cells that look like formulas are quoted."""
     async with services.database.session() as session:
         row = found(await import_(session, import_id), "import")
         columns = header(await first_line(session, import_id), row.mapping.get("delimiter", ","))
-        rows = await refused_rows(session, import_id)
-    lines = [csv_line(["row", "field", "reason", *columns])]
-    lines += [csv_line([each.row, each.field, each.reason, *each.source]) for each in rows]
     headers = {"Content-Disposition": f'attachment; filename="refused-{import_id}.csv"'}
-    return Response("".join(lines), media_type="text/csv; charset=utf-8", headers=headers)
+    lines = _refused_lines(services, import_id, columns)
+    return StreamingResponse(lines, media_type="text/csv; charset=utf-8", headers=headers)
+
+
+async def _refused_lines(services: Services, import_id: str, columns: Sequence[str]) -> AsyncIterator[str]:
+    # Where the file has such a column itself, it can still be brought again.
+    yield csv_line([*(f"refused_{name}" if name in columns else name for name in TOLD), *columns])
+    async with services.database.session() as session:
+        async for part in refused_rows(session, import_id):
+            yield "".join(csv_line([each.row, each.field, each.reason, *each.source]) for each in part)
+
+
+async def _settled(session: AsyncSession, plan: Plan) -> dict[str, str]:
+    """What must not depend on when the file is read."""
+    return {} if plan.cut_over is None else {"cut_over": settled_cut_over(plan, await database_now(session))}
 
 
 def _content(text: str) -> str:

@@ -22,12 +22,12 @@ from sqlalchemy import ColumnElement, RowMapping, and_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.context import Services, ServicesDep
-from api.csv_cells import csv_line
 from api.customers import Tag
 from api.fields import INSTANT_YEAR_MAX, INSTANT_YEAR_MIN, Identifier, View, Zone
 from api.fields import Query as QueryModel
 from api.routing import noun
 from api.segments import filter_of
+from domain.csv_cells import csv_line
 from models import queries_reports as numbers
 from models.customers import Customer
 from models.queries_reports import Asked, Counted, Per, Span, all_rows, first_rows

@@ -1,11 +1,14 @@
 """The mapping language: which columns of a merchant's file make up which field. Read strictly, nothing is guessed.
 
-A value is a text with columns in braces, or a choice by what stands in one column:
+A value is a text with columns in braces, a choice by what stands in one column, or a list of such:
 
     email: "{customerID}@example.com"
     interval: {column: Contract, values: {Month-to-month: 1 month, One year: 1 year}}
 
-Every error names its place, such as `mapping.customer.email`.
+    external_id: ["{external_id}", "{id}"]
+
+The last is a list: the first of its values that is not empty. Every error names its place, such as
+`mapping.customer.email`.
 """
 
 from __future__ import annotations
@@ -19,13 +22,15 @@ from enum import StrEnum
 from typing import Any, Final, TypeVar, cast
 
 from domain.calendar import local_day
-from domain.errors import InvalidInput
+from domain.errors import Broken, InvalidInput
+from domain.import_fields import FIELDS, Fields, Kind
 from domain.terms import Trigger
 
 E = TypeVar("E", bound=StrEnum)
 
 TEXT_LENGTH_MAX: Final = 500
 CHOICES_MAX: Final = 1_000
+LIST_LENGTH_MAX: Final = 10
 SHOWN_LENGTH_MAX: Final = 40
 CHOICES_SHOWN_MAX: Final = 20
 # A wrong year would bill each subscriber for all the time since, or never.
@@ -35,40 +40,6 @@ DELIMITERS: Final = (",", ";", "\t", "|")
 
 _TOKEN: Final = re.compile(r"\{\{|\}\}|\{([^{}]+)\}|[^{}]+")
 _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
-
-# Field → whether its section cannot do without it. A section is what stands before the point.
-FIELDS: Final[Mapping[str, bool]] = {
-    "external_id": True,
-    "currency": True,
-    "zone": True,
-    "interval": True,
-    "customer.external_id": False,
-    "customer.email": True,
-    "customer.title": False,
-    "customer.first_name": False,
-    "customer.last_name": False,
-    "customer.company": False,
-    "customer.phone": False,
-    "customer.gender": False,
-    "customer.language": False,
-    "customer.notice_days": False,
-    "billing_address.line1": False,
-    "billing_address.line2": False,
-    "billing_address.city": True,
-    "billing_address.region": False,
-    "billing_address.postal_code": False,
-    "billing_address.country": True,
-    "product.code": True,
-    "product.name": True,
-    "amount.value": True,
-    "amount.times": False,
-    "payment_method.gateway": True,
-    "payment_method.token": True,
-    "start.months_before_cut_over": False,
-    "start.date": False,
-}
-_SECTIONS_OPTIONAL: Final = frozenset({"billing_address", "payment_method"})
-_SETTINGS: Final = frozenset({"cut_over", "delimiter", "test_mode", "trigger"})
 
 
 class Day(StrEnum):
@@ -121,18 +92,33 @@ class Choice:
         return chosen.text(cells)
 
 
-Value = Template | Choice
+@dataclass(frozen=True, slots=True)
+class First:
+    """The first of several values that is not empty; empty where all are."""
+
+    values: tuple[Template | Choice, ...]
+
+    @property
+    def columns(self) -> frozenset[str]:
+        return frozenset[str]().union(*(value.columns for value in self.values))
+
+    def text(self, cells: Mapping[str, str]) -> str:
+        return next(filter(None, (value.text(cells) for value in self.values)), "")
+
+
+Value = Template | Choice | First
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """A mapping, read: each field's value, and what holds for all rows.
 
-    `cut_over`: a date begins at local midnight in each row's zone.
+    `cut_over`, of subscribers alone: a date begins at local midnight in each row's zone.
     """
 
     fields: Mapping[str, Value]
-    cut_over: date | datetime | Day
+    cut_over: date | datetime | Day | None = None
+    kind: Kind = Kind.SUBSCRIBERS
     delimiter: str = ","
     test_mode: bool = False
     trigger: Trigger = Trigger.TIMER
@@ -147,31 +133,45 @@ def shown(text: str) -> str:
     return repr(text if len(text) <= SHOWN_LENGTH_MAX else f"{text[:SHOWN_LENGTH_MAX]}…")
 
 
-def read_mapping(data: Mapping[str, Any]) -> Plan:
+def read_mapping(data: Mapping[str, Any], kind: Kind = Kind.SUBSCRIBERS) -> Plan:
     """The mapping as the merchant wrote it. Raises `InvalidInput` for what is unknown, missing or malformed."""
-    sections = {path.partition(".")[0] for path in FIELDS}
-    _refuse_unknown(data, sections | _SETTINGS, "mapping")
+    known = FIELDS[kind]
+    sections = {path.partition(".")[0] for path in known.of}
+    _refuse_unknown(data, sections | known.settings, "mapping")
     fields: dict[str, Value] = {}
     for name in sorted(sections):
-        fields.update(_section(name, data))
-    if ("start.date" in fields) == ("start.months_before_cut_over" in fields):
-        raise InvalidInput("mapping.start", "has either months_before_cut_over or date")
-    fields.setdefault("customer.external_id", fields["external_id"])
+        fields.update(_section(name, data, known))
+    for one, other in known.either:
+        if (one in fields) == (other in fields):
+            section, _, key = one.partition(".")
+            raise InvalidInput(f"mapping.{section}", f"has either {key} or {other.partition('.')[2]}")
+    if "customer.external_id" in known.of:
+        fields.setdefault("customer.external_id", fields["external_id"])
     return Plan(
         fields=fields,
-        cut_over=_cut_over(_text(data.get("cut_over"), "mapping.cut_over")),
+        cut_over=_cut_over(_text(data.get("cut_over"), "mapping.cut_over")) if "cut_over" in known.settings else None,
+        kind=kind,
         delimiter=_delimiter(data.get("delimiter", ",")),
-        test_mode=_flag(data.get("test_mode", False), "mapping.test_mode"),
+        test_mode=_flag(data.get("test_mode", False), "mapping.test_mode") if "test_mode" in known.settings else False,
         trigger=_one_of(Trigger, data.get("trigger", Trigger.TIMER.value), "mapping.trigger"),
     )
 
 
+def own_mapping(kind: Kind) -> Mapping[str, Any]:
+    """The mapping of a file that was exported here. Raises `InvalidInput` for a kind whose files need one."""
+    if not FIELDS[kind].own:
+        raise InvalidInput("mapping", f"is missing; {kind} cannot be read without one")
+    return FIELDS[kind].own
+
+
 def settled_cut_over(plan: Plan, now: datetime) -> str:
-    """The cut-over as a date or an instant that stays the same from now on.
+    """The cut-over of subscribers as a date or an instant that stays the same from now on.
 
     Raises `InvalidInput` where it is more than `CUT_OVER_DAYS_AGO_MAX` days ago or too far ahead.
     """
     cut_over = plan.cut_over
+    if cut_over is None:
+        raise Broken(f"{plan.kind} have no cut-over")
     if isinstance(cut_over, Day):
         zone = plan.fields["zone"]
         today = local_day(now, "UTC" if zone.columns else zone.text({}))
@@ -184,21 +184,30 @@ def settled_cut_over(plan: Plan, now: datetime) -> str:
     return cut_over.isoformat()
 
 
-def _section(name: str, data: Mapping[str, Any]) -> dict[str, Value]:
+def _section(name: str, data: Mapping[str, Any], known: Fields) -> dict[str, Value]:
     """The fields of one section, or the one field that is no section."""
     place = f"mapping.{name}"
-    if name in FIELDS:
-        return {name: _value(data.get(name), place)}
-    if name in _SECTIONS_OPTIONAL and name not in data:
+    if name in known.of:
+        return {name: _value(data.get(name), place)} if known.of[name] or name in data else {}
+    if name in known.sections_optional and name not in data:
         return {}
     section = _keys(data.get(name), place)
-    wanted = {path.partition(".")[2]: must for path, must in FIELDS.items() if path.startswith(f"{name}.")}
+    wanted = {path.partition(".")[2]: must for path, must in known.of.items() if path.startswith(f"{name}.")}
     _refuse_unknown(section, wanted, place)
     named = [key for key, must in wanted.items() if must or key in section]
     return {f"{name}.{key}": _value(section.get(key), f"{place}.{key}") for key in named}
 
 
 def _value(given: Any, place: str) -> Value:
+    if isinstance(given, list):
+        several = cast("list[Any]", given)
+        if not 1 <= len(several) <= LIST_LENGTH_MAX:
+            raise InvalidInput(place, f"has 1 to {LIST_LENGTH_MAX} values")
+        return First(tuple(_one_value(each, f"{place}.{number}") for number, each in enumerate(several)))
+    return _one_value(given, place)
+
+
+def _one_value(given: Any, place: str) -> Template | Choice:
     if not isinstance(given, Mapping):
         return _template(given, place)
     choice = _keys(given, place)

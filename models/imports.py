@@ -11,7 +11,7 @@ from models.base import Base, Id, Instant, Json, JsonList, Recorded
 class Import(Base):
     """One file to import. Rows are taken in order, numbered as a spreadsheet does; `next_row` is the next to take.
 
-    The counts and `next_row` change in the transaction that writes what they tell of.
+    `actor` brought it. The counts and `next_row` change in the transaction that writes what they tell of.
     """
 
     __tablename__ = "imports"
@@ -20,6 +20,7 @@ class Import(Base):
     id: Mapped[Id] = mapped_column(primary_key=True)
     kind: Mapped[str]
     file_name: Mapped[str]
+    actor: Mapped[str] = mapped_column(server_default="")
     mapping: Mapped[Json]
     content: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
     status: Mapped[str]

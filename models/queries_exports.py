@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, select
+from sqlalchemy import BigInteger, ColumnElement, Select, func, literal, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from models.billing import Subscription
+from domain import ledger
+from models.billing import LedgerPosting, Subscription
 from models.catalogue import Price, Product
 from models.credits import Voucher
 from models.customers import Address, Customer, PaymentMethod
@@ -36,7 +37,17 @@ def _of(model: type[Any], names: Sequence[str]) -> list[Any]:
     return [getattr(model, name) for name in names]
 
 
-# Each row has an id by which it is ordered: the index of the key is read, and nothing has to be sorted first.
+# What is left of a voucher, as the ledger has it.
+_LEFT: Final = (
+    select(-func.coalesce(func.sum(LedgerPosting.amount), 0))
+    .where(LedgerPosting.account == literal(ledger.voucher("")) + Voucher.id)
+    .correlate(Voucher)
+    .scalar_subquery()
+    .cast(BigInteger)
+    .label("balance")
+)
+
+# All are ordered as an index is: nothing has to be sorted first.
 STATEMENTS: Final[Mapping[str, Select[*tuple[Any, ...]]]] = MappingProxyType(
     {
         "customers": select(*_of(Customer, _CUSTOMER_COLUMNS)).order_by(Customer.id),
@@ -46,12 +57,13 @@ STATEMENTS: Final[Mapping[str, Select[*tuple[Any, ...]]]] = MappingProxyType(
         "payment-methods": select(PaymentMethod.id, *_OWNER, *_of(PaymentMethod, _METHOD_COLUMNS))
         .join(Customer, PaymentMethod.customer_id == Customer.id)
         .where(PaymentMethod.removed_at.is_(None))
-        .order_by(PaymentMethod.id),
+        # As they are used, so that they are kept in that order where they are imported.
+        .order_by(PaymentMethod.customer_id, PaymentMethod.position, PaymentMethod.id),
         "notes": select(Note.id, *_OWNER, *_of(Note, _NOTE_COLUMNS))
         .join(Customer, Note.customer_id == Customer.id)
         .where(Note.removed_at.is_(None))
         .order_by(Note.id),
-        "vouchers": select(Voucher.id, *_OWNER, *_of(Voucher, _VOUCHER_COLUMNS))
+        "vouchers": select(Voucher.id, *_OWNER, *_of(Voucher, _VOUCHER_COLUMNS), _LEFT)
         .outerjoin(Customer, Voucher.customer_id == Customer.id)
         .order_by(Voucher.id),
         "subscriptions": select(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 from sqlalchemy import func, select
@@ -13,8 +13,10 @@ from models.billing import BillingRun, BillingRunItem
 from models.imports import Import, ImportRow
 from models.paging import KeyPart, Keyset, Page, page
 
+ROWS_AT_ONCE: Final = 500
 RUNS: Final = Keyset("billing_runs", (BillingRun.started_at, BillingRun.id))
 RUN_ITEMS: Final = Keyset("billing_run_items", (BillingRunItem.subscription_id,), newest_first=False)
+FILTER: Final = "filter"  # in the segment of a run over a saved one: what was asked for then
 IMPORTS: Final = Keyset("imports", (Import.created_at, Import.id))
 
 
@@ -50,6 +52,8 @@ async def imports(session: AsyncSession, *, after: tuple[KeyPart, ...] | None, l
     return await page(session, select(Import), IMPORTS, after=after, limit=limit)
 
 
-async def refused_rows(session: AsyncSession, import_id: str) -> Sequence[ImportRow]:
+async def refused_rows(session: AsyncSession, import_id: str) -> AsyncIterator[Sequence[ImportRow]]:
+    """In the order of the file, some at a time."""
     statement = select(ImportRow).where(ImportRow.import_id == import_id).order_by(ImportRow.row)
-    return (await session.scalars(statement)).all()
+    async for part in (await session.stream_scalars(statement)).partitions(ROWS_AT_ONCE):
+        yield part

@@ -59,6 +59,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
         "api.staff",
         "models",
         "domain.errors",
+        "domain.import_fields",
         "domain.roles",
         "bench",
         "examples",

@@ -1,6 +1,9 @@
-"""Imports of more than subscriptions, and exports."""
+"""Imports know who brought them."""
 
 from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
 
 revision = "0010"
 down_revision = "0009"
@@ -9,8 +12,8 @@ depends_on = None
 
 
 def upgrade() -> None:
-    pass
+    op.add_column("imports", sa.Column("actor", sa.Text(), nullable=False, server_default=""))
 
 
 def downgrade() -> None:
-    pass
+    op.drop_column("imports", "actor")

@@ -7,8 +7,12 @@ from typing import Any
 import pytest
 
 from api.imports import ImportNew
-from domain.imports import Subscriber, check_file, page
+from api.keys import create_key
+from domain.import_cells import Taken
+from domain.import_fields import Kind
+from domain.imports import check_file, page
 from domain.mapping import read_mapping
+from domain.roles import Role
 from models import Import, ImportRow
 from models.session import Database
 from tests.api.conftest import Caller
@@ -51,9 +55,42 @@ async def test_refused_rows_come_back_as_they_were_and_harmless(api: Caller, dat
     assert response.text.splitlines() == ["row,field,reason,id,'=name", "2,email,is missing,1,'=cmd()"]
 
 
-def test_the_example_is_a_file_with_its_mapping() -> None:
-    (example,) = ImportNew.model_json_schema()["examples"]
-    plan = read_mapping(example["mapping"] | {"cut_over": "2026-12-01"})
-    assert check_file(example["content"], plan) == 1
-    (subscriber,) = page(example["content"], plan, 2, 10)
-    assert isinstance(subscriber, Subscriber), subscriber
+def test_the_examples_are_files_with_their_mappings() -> None:
+    for example in ImportNew.model_json_schema()["examples"]:
+        kind = Kind(example["kind"])
+        settled = {"cut_over": "2026-12-01"} if kind is Kind.SUBSCRIBERS else {}
+        plan = read_mapping(example["mapping"] | settled, kind)
+        assert check_file(example["content"], plan) == 1
+        (row,) = page(example["content"], plan, 2, 10)
+        assert isinstance(row, Taken), row
+
+
+async def test_only_subscribers_need_a_mapping(api: Caller) -> None:
+    body = {"file_name": "a.csv", "content": "id\n1\n"}
+    response = await api.post("/v1/imports", body)
+    assert (response.status_code, response.json()["errors"][0]["field"]) == (422, "mapping")
+    told = (await api.post("/v1/imports", body | {"kind": "notes"})).json()["errors"][0]
+    assert told["message"].startswith("the file has no column"), "it is read as our own files are"
+
+
+@pytest.mark.parametrize("role", [Role.LEAD, Role.OPS])
+async def test_vouchers_are_brought_by_who_may_import_and_may_issue_them(
+    api: Caller, database: Database, role: Role
+) -> None:
+    caller = Caller(api.http, await create_key(database, f"a {role}", role))
+    body = {"kind": "vouchers", "file_name": "a.csv", "content": "id\n1\n"}
+    assert (await caller.post("/v1/imports", body)).status_code == 403
+    assert (await api.post("/v1/imports", body)).status_code == 422, "an admin is let through to the file"
+
+
+async def test_a_file_with_columns_of_our_names_can_be_brought_again(api: Caller, database: Database) -> None:
+    async with database.session() as session:
+        session.add(
+            Import(
+                id="imp_2", kind="vouchers", file_name="a.csv", mapping={}, status="done", content=b"id,reason\n1,x\n"
+            )
+        )
+        await session.flush()
+        session.add(ImportRow(import_id="imp_2", row=2, field="code", reason="is taken", source=["1", "x"]))
+    response = await api.get("/v1/imports/imp_2/refused")
+    assert response.text.splitlines() == ["row,field,refused_reason,id,reason", "2,code,is taken,1,x"]

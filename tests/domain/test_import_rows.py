@@ -18,13 +18,14 @@ from hypothesis import strategies as st
 from domain.calendar import Interval, Unit
 from domain.errors import Broken, InvalidInput
 from domain.facts import TimePassed
+from domain.import_cells import Taken
+from domain.import_subscribers import Subscriber
 from domain.imports import (
     COLUMNS_MAX,
     HEADER_BYTES_MAX,
     ROWS_MAX,
     SOURCE_CELL_LENGTH_MAX,
     Refusal,
-    Subscriber,
     check_file,
     header,
     page,
@@ -94,7 +95,7 @@ def file(*rows: str, columns: str = COLUMNS) -> str:
     return "\r\n".join([columns, *rows, ""])
 
 
-def verdicts(*rows: str, by: Plan = PLAN, first: int = 2) -> list[Subscriber | Refusal]:
+def verdicts(*rows: str, by: Plan = PLAN, first: int = 2) -> list[Taken | Refusal]:
     return page(file(*rows), by, first, 1_000)
 
 
@@ -349,7 +350,7 @@ def test_pages_are_cut_anywhere() -> None:
     rows = [row(id=f"c-{number}") for number in range(7)]
     whole = verdicts(*rows)
     for size in (1, 2, 3, 7, 8):
-        found: list[Subscriber | Refusal] = []
+        found: list[Taken | Refusal] = []
         while part := page(file(*rows), PLAN, found[-1].row + 1 if found else 2, size):
             assert len(part) <= size
             found += part

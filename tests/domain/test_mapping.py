@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.errors import InvalidInput
+from domain.import_fields import FIELDS as ALL_FIELDS
+from domain.import_fields import Kind
 from domain.mapping import (
     CHOICES_MAX,
-    FIELDS,
     TEXT_LENGTH_MAX,
     Choice,
     Day,
@@ -25,6 +26,7 @@ from domain.mapping import (
 )
 from domain.terms import Trigger
 
+FIELDS = ALL_FIELDS[Kind.SUBSCRIBERS].of
 NOW = datetime(2026, 3, 1, 4, tzinfo=UTC)  # still the last of February in Los Angeles
 
 SMALLEST: dict[str, Any] = {
@@ -136,7 +138,8 @@ def test_any_text_can_be_written_as_a_constant(wanted: str) -> None:
         ("start.date", "{d}", "mapping.start", "has either"),
         ("currency", True, "mapping.currency", "is a text; put it in quotes"),
         ("currency", 1.5, "mapping.currency", "is a text"),
-        ("currency", ["x"], "mapping.currency", "is a text"),
+        ("currency", [["x"]], "mapping.currency.0", "is a text"),
+        ("currency", [], "mapping.currency", "has 1 to 10 values"),
         ("currency", "x" * (TEXT_LENGTH_MAX + 1), "mapping.currency", f"has 0 to {TEXT_LENGTH_MAX} characters"),
         ("currency", "{a", "mapping.currency", "a brace without its partner"),
         ("currency", "a}", "mapping.currency", "a brace without its partner"),

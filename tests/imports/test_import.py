@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from api.keys import create_key
 from cli import app
-from cli_import import EXIT_BAD_INPUT, EXIT_OK, EXIT_REFUSED, Wanted, import_subscribers
+from cli_import import EXIT_BAD_INPUT, EXIT_OK, EXIT_REFUSED, Wanted, import_file
 from settings import Settings
 from tests.stack_fixtures import Shop
 
@@ -45,7 +45,7 @@ class Desk:
         """The command's exit status, and what it says."""
         chosen = Settings(public_url=self.shop.stack.api_url, api_key=key or self.key)
         wanted = Wanted(file, mapping or self.mapping(), cut_over, None, None)
-        status = await asyncio.to_thread(import_subscribers, wanted, chosen)
+        status = await asyncio.to_thread(import_file, wanted, chosen)
         said = self.capture.readouterr()
         return status, said.out + said.err
 
@@ -296,10 +296,10 @@ async def test_what_else_can_be_wrong_is_told_with_status_2(desk: Desk) -> None:
     status, said = await desk.run(file, cut_over="2020-01-01")
     assert (status, "mapping.cut_over: is at most 31 days ago" in said) == (EXIT_BAD_INPUT, True)
     nowhere = Settings(public_url="http://127.0.0.1:9", api_key="k")
-    status = await asyncio.to_thread(import_subscribers, Wanted(file, desk.mapping(), None, None, None), nowhere)
+    status = await asyncio.to_thread(import_file, Wanted(file, desk.mapping(), None, None, None), nowhere)
     assert (status, "The API does not answer at http://127.0.0.1:9" in desk.capture.readouterr().err) == (2, True)
     keyless = Settings(public_url="http://127.0.0.1:9", data_dir=desk.folder)
-    status = await asyncio.to_thread(import_subscribers, Wanted(file, desk.mapping(), None, None, None), keyless)
+    status = await asyncio.to_thread(import_file, Wanted(file, desk.mapping(), None, None, None), keyless)
     assert (status, "There is no API key" in desk.capture.readouterr().err) == (2, True)
 
 

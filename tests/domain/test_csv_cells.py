@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.csv_cells import Cell, csv_line, defuse, undefuse
+from domain.csv_cells import Cell, csv_line, defuse, undefuse
 
 FORMULAS = [
     '=HYPERLINK("http://evil.example","click")',

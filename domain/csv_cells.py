@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Iterable
 from datetime import date
 from typing import Final
@@ -42,9 +41,14 @@ def undefuse(cell: str) -> str:
 
 def csv_line(cells: Iterable[Cell]) -> str:
     """One line of a CSV file (RFC 4180) of defused cells, with its line end."""
-    written = io.StringIO()
-    csv.writer(written).writerow([defuse(cell) for cell in cells])
-    return written.getvalue()
+    return csv.writer(_Said()).writerow([defuse(cell) for cell in cells])  # it answers what `write` does
+
+
+class _Said:
+    """What is written is the answer."""
+
+    def write(self, text: str) -> str:
+        return text
 
 
 def _could_run(text: str) -> bool:
