@@ -17,7 +17,7 @@ ARGS ?=
 # Tests wait for others more than they compute; each worker has a stack of its own.
 WORKERS ?= 2
 
-.PHONY: help setup demo up test check lint format types bench bench-search mutate lock migrate clean
+.PHONY: help setup demo up test fuzz check lint format types bench bench-search mutate lock migrate clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ up: $(READY) ## everything on this machine, without the story; data stay in .dat
 
 test: $(READY) ## every test (ARGS="tests/domain -k proration" for some, WORKERS=0 for one after the other)
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+fuzz: $(READY) ## ask every operation of the API 200 times at random, elsewhere each time (ARGS="-k refunds" for some)
+	@DUNLIN_TEST_DEPTH=deep $(BIN)/python -m pytest -n $(WORKERS) tests/api/test_fuzz.py $(ARGS)
 
 check: lint types ## lint, types and the fast tests
 	@$(BIN)/python -m pytest -q -m "not stack"

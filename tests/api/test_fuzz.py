@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from schemathesis import Case, GenerationMode
 from schemathesis.schemas import APIOperation
@@ -18,6 +18,8 @@ from tests.api.whole_api import asked as asked  # noqa: PLC0414 - a fixture is f
 # `make fuzz` goes deep, each time elsewhere; the tests always send the same.
 DEEP = os.environ.get("DUNLIN_TEST_DEPTH") == "deep"
 EXAMPLES = 200 if DEEP else 6
+# A request that fails says enough as it is: to look for a shorter one takes minutes.
+PHASES = (Phase.explicit, Phase.generate)
 SLOW_IS_FINE = (
     HealthCheck.function_scoped_fixture,
     HealthCheck.too_slow,
@@ -92,7 +94,14 @@ def raw_of(sent: dict[str, Any]) -> bytes | None:
 
 
 @pytest.mark.parametrize("label", OPERATIONS)
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=SLOW_IS_FINE, derandomize=not DEEP, database=None)
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    suppress_health_check=SLOW_IS_FINE,
+    derandomize=not DEEP,
+    database=None,
+    phases=PHASES,
+)
 @given(data=st.data())
 async def test_any_request_gets_a_described_answer(asked: Asked, label: str, data: st.DataObject) -> None:
     """Made from the API's own description, as it says and then with something wrong; ids that exist, and others."""

@@ -20,10 +20,11 @@ from api.keys import create_key
 from api.passwords import Passwords
 from api.vault import KEY_BYTES, Vault
 from domain.links import LinkMaker
+from models import SubscriptionEvent
 from models.session import Database
 from providers.gateways.registry import open_gateway
 from tests.api.conftest import Caller
-from tests.api.whole_customer import whole_customer
+from tests.api.whole_customer import START, add, whole_customer
 from tests.conftest import Server
 from workflows.commands import Commands
 from workflows.converter import data_converter
@@ -52,6 +53,17 @@ PREFIXES: Final = {
     "link_id": "lnk",
 }
 IDS: Final = {name: f"{prefix}_{NAME}_0" for name, prefix in PREFIXES.items()} | {"customer_id": f"cus_{NAME}"}
+# Why there is a charge is read from the line of the timeline that tells of its invoice.
+ISSUED: Final = {
+    "subscription_id": IDS["subscription_id"],
+    "seq": 1,
+    "at": START,
+    "kind": "invoice_issued",
+    "actor": "system",
+    "reason": "",
+    "data": {name: IDS[name] for name in ("invoice_id", "price_id")}
+    | {"quantity": 1, "reason": "cycle", "cycle": 1, "total": 1000, "amount_due": 1000, "currency": "EUR"},
+}
 SPEC: Final[dict[str, Any]] = create_app(None).openapi()  # pyright: ignore[reportArgumentType] - nothing is asked of it
 
 
@@ -100,6 +112,7 @@ async def asked(postgres_server: Server) -> AsyncIterator[Asked]:
     transport = httpx.ASGITransport(create_app(services), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://api") as http:
         await whole_customer(database, NAME, 1)
+        await add(database, SubscriptionEvent, ISSUED)
         yield Asked(http, await create_key(database, "whole"))
     await gateway.aclose()
     await database.close()
