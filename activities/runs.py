@@ -12,13 +12,19 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
-from sqlalchemy import text
+from sqlalchemy import ColumnElement, Select, and_, or_, select, text
+from sqlalchemy.ext.asyncio import AsyncSession
 from temporalio import activity
 
 from domain.errors import DunlinError, Refused
 from domain.ids import derive
 from domain.messages import BillDue, Envelope
 from domain.state import State
+from models.billing import BillingRun, Subscription
+from models.customers import Customer
+from models.queries_jobs import FILTER
+from models.queries_segments import filter_from
+from models.segments import condition
 from models.session import Database
 
 PAGE_MAX: Final = 200
@@ -30,8 +36,9 @@ CUSTOMERS_MAX: Final = 1000
 class BillingSegment:
     """Which subscriptions: all, or those that meet every condition that is set.
 
-    `overdue_by_s`: only what has been due for so many seconds (the catch-up schedule); `trigger`: only those
-    with that trigger.
+    `segment_id`: the subscriptions of the customers whom its filter means now, as it was when the run was asked for;
+    it stands in the run's row, since it may name people. `overdue_by_s`: only what has been due for so many seconds
+    (the catch-up schedule); `trigger`: only those with that trigger.
     """
 
     product_id: str | None = None
@@ -40,6 +47,7 @@ class BillingSegment:
     tag: str | None = None
     trigger: str | None = None
     overdue_by_s: int = 0
+    segment_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +94,16 @@ class Runs:
     async def bill_page(self, request: PageRequest) -> PageResult:
         """Ask the next page of due subscriptions to bill, and write down each verdict. Safe to repeat."""
         run = request.run
-        async with self._database.begin() as connection:
-            await connection.execute(_BEGIN, _begin(run, request.now))
-            due = (await connection.execute(_DUE, _conditions(run, request.cursor, request.now))).all()
+        async with self._database.session() as session:
+            await session.execute(_BEGIN, _begin(run, request.now))
+            wanted = _due(run.segment, request.cursor, request.now)
+            if run.segment.segment_id is not None:
+                wanted = wanted.where(await _members(session, run.run_id))
+            due = (await session.execute(wanted)).all()
             # Written before anybody is asked: what a page that died has billed is not due any more, yet gets a verdict.
             asked = {"run": run.run_id, "ids": [row.id for row in due], "cycles": [row.cycle for row in due]}
-            await connection.execute(_ASK, asked)
-            rows = (await connection.execute(_ASKED, {"run": run.run_id, "cursor": request.cursor})).all()
+            await session.execute(_ASK, asked)
+            rows = (await session.execute(_ASKED, {"run": run.run_id, "cursor": request.cursor})).all()
         gate = asyncio.Semaphore(AT_ONCE_MAX)
 
         async def ask(subscription: str, cycle: int) -> tuple[str, str, str]:
@@ -146,25 +157,43 @@ def _verdict(state: State, cycle: int) -> tuple[str, str]:
     return "not_due", "held" if state.hold is not None else ""
 
 
-def _conditions(run: RunRequest, cursor: str, now: datetime) -> dict[str, Any]:
-    segment = run.segment
-    return {
-        "cursor": cursor,
-        "due": now - timedelta(seconds=segment.overdue_by_s),
-        "product": segment.product_id,
-        "customers": list(segment.customer_ids) or None,
-        "currency": segment.currency,
-        "tag": segment.tag,
-        "trigger": segment.trigger,
-        "limit": PAGE_MAX,
-    }
+def _due(segment: BillingSegment, cursor: str, now: datetime) -> Select[str, int]:
+    """A page of what is due. A test subscription's clock may be ahead of the wall: it is asked, and answers by it."""
+    by_its_own_clock = and_(Subscription.test_mode, Subscription.trigger == "external")
+    conditions = [
+        Subscription.id > cursor,
+        Subscription.status != "canceled",
+        or_(Subscription.next_due_at <= now - timedelta(seconds=segment.overdue_by_s), by_its_own_clock),
+    ]
+    if segment.product_id is not None:
+        conditions.append(Subscription.product_id == segment.product_id)
+    if segment.customer_ids:
+        conditions.append(Subscription.customer_id.in_(segment.customer_ids))
+    if segment.currency is not None:
+        conditions.append(Subscription.currency == segment.currency)
+    if segment.tag is not None:
+        conditions.append(Customer.tags.has_key(segment.tag))
+    if segment.trigger is not None:
+        conditions.append(Subscription.trigger == segment.trigger)
+    return (
+        select(Subscription.id, Subscription.cycle)
+        .join(Customer, Customer.id == Subscription.customer_id)
+        .where(*conditions)
+        .order_by(Subscription.id)
+        .limit(PAGE_MAX)
+    )
+
+
+async def _members(session: AsyncSession, run_id: str) -> ColumnElement[bool]:
+    kept = await session.scalar(select(BillingRun.segment).where(BillingRun.id == run_id))
+    return condition(await filter_from(session, (kept or {})[FILTER]))
 
 
 def _begin(run: RunRequest, now: datetime) -> dict[str, Any]:
     segment = run.segment
     shown = {
         name: value
-        for name in ("product_id", "customer_ids", "currency", "tag", "trigger", "overdue_by_s")
+        for name in ("product_id", "customer_ids", "currency", "tag", "trigger", "overdue_by_s", "segment_id")
         if (value := getattr(segment, name))
     }
     return {"run": run.run_id, "segment": json.dumps(shown), "source": run.source, "at": now}
@@ -174,21 +203,6 @@ _BEGIN = text(
     """
 INSERT INTO billing_runs (id, segment, source, status, started_at)
 VALUES (:run, CAST(:segment AS jsonb), :source, 'running', :at) ON CONFLICT (id) DO NOTHING
-"""
-)
-
-# A test subscription's clock may be ahead of the wall: it is asked, and answers by its own clock.
-_DUE = text(
-    """
-SELECT s.id, s.cycle FROM subscriptions AS s JOIN customers AS c ON c.id = s.customer_id
-WHERE s.id > :cursor AND s.status <> 'canceled'
-    AND (s.next_due_at <= :due OR (s.test_mode AND s.trigger = 'external'))
-    AND (CAST(:product AS text) IS NULL OR s.product_id = :product)
-    AND (CAST(:customers AS text[]) IS NULL OR s.customer_id = ANY(:customers))
-    AND (CAST(:currency AS text) IS NULL OR s.currency = :currency)
-    AND (CAST(:tag AS text) IS NULL OR c.tags ? CAST(:tag AS text))
-    AND (CAST(:trigger AS text) IS NULL OR s.trigger = :trigger)
-ORDER BY s.id LIMIT :limit
 """
 )
 

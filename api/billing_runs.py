@@ -12,10 +12,12 @@ from api.context import CallerDep, OnceDep, ServicesDep
 from api.fields import Body, Currency, Identifier, Instant, View
 from api.paging import Listed, PageQuery, listed
 from api.routing import noun
-from api.rows import found
+from api.rows import found, known
+from api.segments import filter_of
 from domain.errors import InvalidInput
 from models import BillingRun
-from models.queries_jobs import RUN_ITEMS, RUNS, billing_run, billing_runs, run_items
+from models.queries_jobs import FILTER, RUN_ITEMS, RUNS, billing_run, billing_runs, run_items
+from models.queries_segments import segment as saved_segment
 from models.session import database_now
 from workflows.commands import BillingSegment
 
@@ -33,6 +35,7 @@ class SegmentBody(Body):
     customer_ids: Annotated[list[Identifier], Field(max_length=CUSTOMERS_MAX)] = Field(default_factory=list)
     currency: Currency | None = None
     tag: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00]+$")] | None = None
+    segment_id: Identifier | None = Field(default=None, description="Of the customers in this saved segment")
 
 
 class RunNew(Body):
@@ -44,7 +47,10 @@ class RunNew(Body):
 
 
 class RunView(View):
-    """A run with its counts by verdict: `billed`, `open`, `not_due`, `refused`, `failed`."""
+    """A run with its counts by verdict: `billed`, `open`, `not_due`, `refused`, `failed`.
+
+    Of a saved segment `segment` holds the filter as it was when the run was asked for.
+    """
 
     id: str
     segment: dict[str, Any]
@@ -75,11 +81,16 @@ async def create_billing_run(body: RunNew, services: ServicesDep, once: OnceDep,
     """Start a run. However often and from wherever it is called, a cycle is billed once and never early."""
     segment, run_id = _segment(body.segment), once.id("run")
     async with services.database.session() as session:
+        kept: dict[str, Any] = {}
+        if body.segment.segment_id is not None:
+            saved = known(await saved_segment(session, body.segment.segment_id), "segment.segment_id", "segment")
+            await filter_of(session, saved.id)  # refused where it does not fit the custom fields any more
+            kept = {FILTER: saved.filter}
         await session.execute(
             insert(BillingRun)
             .values(
                 id=run_id,
-                segment=body.segment.model_dump(exclude_defaults=True),
+                segment=body.segment.model_dump(exclude_defaults=True) | kept,
                 source=caller.name,
                 status="running",
                 started_at=await database_now(session),
@@ -120,4 +131,6 @@ def _segment(body: SegmentBody) -> BillingSegment:
     conditions = body.model_dump(exclude_defaults=True, exclude={"all"})
     if bool(conditions) == bool(body.all):
         raise InvalidInput("segment", "send either all: true or at least one condition")
-    return BillingSegment(body.product_id, tuple(body.customer_ids), body.currency, body.tag)
+    return BillingSegment(
+        body.product_id, tuple(body.customer_ids), body.currency, body.tag, segment_id=body.segment_id
+    )

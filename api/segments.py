@@ -15,11 +15,18 @@ from api.paging import Listed, PageQuery, listed
 from api.routing import noun
 from api.rows import add_once, found, replace_fields
 from domain.errors import InvalidInput, Refused
-from domain.segments import Filter, parse
+from domain.segments import Filter
 from models import CustomerChange, Segment
-from models.queries_custom import definition_of, fields_of
 from models.queries_customers import CUSTOMERS, customer
-from models.queries_segments import COUNT_MAX, SEGMENTS, count_members, members, segment, segments
+from models.queries_segments import (
+    COUNT_MAX,
+    SEGMENTS,
+    count_members,
+    filter_from,
+    members,
+    segment,
+    segments,
+)
 
 SAMPLE: Final = 10
 
@@ -102,7 +109,7 @@ class TagsBody(Body):
 async def create_segment(body: SegmentNew, services: ServicesDep, once: OnceDep, caller: CallerDep) -> SegmentView:
     """Save a filter under a name."""
     async with services.database.session() as session:
-        await _parsed(session, body.filter)
+        await filter_from(session, body.filter)
         row = await add_once(session, Segment(id=once.id("seg"), created_by=caller.name, **body.model_dump()))
         return SegmentView.model_validate(row)
 
@@ -111,7 +118,7 @@ async def create_segment(body: SegmentNew, services: ServicesDep, once: OnceDep,
 async def preview_segment(body: FilterBody, services: ServicesDep) -> PreviewView:
     """Try a filter: how many customers, and the newest of them. Nothing is saved."""
     async with services.database.session() as session:
-        wanted = await _parsed(session, body.filter)
+        wanted = await filter_from(session, body.filter)
         newest = await members(session, wanted, after=None, limit=SAMPLE)
         count = await count_members(session, wanted)
         sample = [CustomerView.model_validate(row) for row in newest.rows]
@@ -139,7 +146,7 @@ async def change_segment(segment_id: SegmentId, body: SegmentPatch, services: Se
     async with services.database.session() as session:
         row = found(await segment(session, segment_id, lock=True), "segment")
         if body.filter is not None:
-            await _parsed(session, body.filter)
+            await filter_from(session, body.filter)
         if replace_fields(row, body.model_dump(exclude_none=True)):
             await session.flush()
             await session.refresh(row)
@@ -195,14 +202,9 @@ async def filter_of(session: AsyncSession, segment_id: str) -> Filter:
     """
     row = found(await segment(session, segment_id), "segment")
     try:
-        return await _parsed(session, row.filter)
+        return await filter_from(session, row.filter)
     except InvalidInput as error:
         detail = (
             f"The segment does not fit the custom fields any more ({error.field} {error.message}): change it first."
         )
         raise Refused("segment_does_not_fit", detail) from error
-
-
-async def _parsed(session: AsyncSession, tree: dict[str, Any]) -> Filter:
-    """Custom fields that were archived may be asked for: their values are still there."""
-    return parse(tree, {row.key: definition_of(row) for row in await fields_of(session, "customer")})

@@ -54,6 +54,7 @@ _OVERDUE: Final = (
         Invoice.test_mode.is_(False),
         Invoice.currency == Customer.currency,
     )
+    .correlate(Customer)
     .scalar_subquery()
 )
 
@@ -73,7 +74,9 @@ def _compiled(wanted: Filter, table: type[Customer | Subscription]) -> Condition
             return not_(_compiled(part, table))
         case HasSubscription(part):
             of_customer = Subscription.customer_id == Customer.id
-            return exists().where(of_customer, Subscription.test_mode.is_(False), _compiled(part, Subscription))
+            return _there_is(
+                Subscription, of_customer, Subscription.test_mode.is_(False), _compiled(part, Subscription)
+            )
         case Rule():
             return _rule(wanted, table)
         case _:
@@ -93,6 +96,11 @@ def _rule(rule: Rule, table: type[Customer | Subscription]) -> Condition:
         return _country(rule)
     column: Any = _OVERDUE if rule.field == "overdue" else getattr(table, rule.field)
     return func.coalesce(_asked(rule, column), false())
+
+
+def _there_is(table: type[Any], *conditions: Condition) -> Condition:
+    """Of the customer alone: a query that reads the same table outside asks for its own rows there."""
+    return exists(select(literal(1)).select_from(table).where(*conditions).correlate(Customer))
 
 
 def _asked(rule: Rule, column: Any) -> Condition:
@@ -130,7 +138,8 @@ def _custom(rule: Rule) -> Condition:
     elif rule.kind is Kind.DATE:
         fits = and_(fits, _TEXT.regexp_match(_DATE))
         value = _TEXT.collate("C")
-    return exists().where(
+    return _there_is(
+        CustomValue,
         CustomValue.customer_id == Customer.id,
         CustomValue.field_id == CustomField.id,
         CustomField.subject == "customer",
@@ -156,11 +165,11 @@ def _tags(rule: Rule) -> Condition:
 
 def _country(rule: Rule) -> Condition:
     def lives_in(*countries: Any) -> Condition:
-        return exists().where(Address.customer_id == Customer.id, Address.country.in_(countries))
+        return _there_is(Address, Address.customer_id == Customer.id, Address.country.in_(countries))
 
     match rule.op:
         case Op.IS_SET:
-            return exists().where(Address.customer_id == Customer.id)
+            return _there_is(Address, Address.customer_id == Customer.id)
         case Op.HAS_ALL:
             return and_(*(lives_in(each) for each in _wanted(rule)))
         case _:

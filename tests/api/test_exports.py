@@ -6,20 +6,24 @@ import csv
 import io
 from pathlib import Path
 from resource import getpagesize
-from typing import Any
+from typing import Any, cast
 
+import pytest
 from sqlalchemy import text
 
-from api.csv_cells import undefuse
 from api.exports import export_lines
 from api.keys import create_key
+from domain.csv_cells import undefuse
 from domain.roles import Role
-from models import Address, Note, PaymentMethod, Voucher
+from models import Address, CustomField, Note, PaymentMethod, Voucher
+from models.queries_segments import filter_from
+from models.segments import condition
 from models.session import Database
 from tests.api.conftest import KEYS, Caller
-from tests.api.whole_customer import START, add, customer
+from tests.api.whole_customer import START, add, customer, whole_customer
 
 MANY = 200_000
+SOME = 10_000  # at once, on a busy machine
 RSS_GROWTH_MAX = 24 * 1024 * 1024  # the file has about 30 MiB as text, and far more as rows
 FORMULA = '=HYPERLINK("http://evil.example")'
 
@@ -104,15 +108,16 @@ async def test_what_cannot_be_exported_is_refused_before_the_file_begins(api: Ca
 
 
 async def test_memory_does_not_grow_with_the_file(fresh_database: Database) -> None:
-    async with fresh_database.begin() as connection:
-        await connection.execute(
-            text(
-                "INSERT INTO customers (id, email, currency, invoice_prefix, company) "
-                "SELECT 'cus_' || n, n || '@example.com', 'EUR', n::text, repeat('x', 60) "
-                "FROM generate_series(1, :many) n"
-            ),
-            {"many": MANY},
-        )
+    for first in range(1, MANY, SOME):
+        async with fresh_database.begin() as connection:
+            await connection.execute(
+                text(
+                    "INSERT INTO customers (id, email, currency, invoice_prefix, company) "
+                    "SELECT 'cus_' || n, n || '@example.com', 'EUR', n::text, repeat('x', 60) "
+                    "FROM generate_series(CAST(:first AS int), :last) n"
+                ),
+                {"first": first, "last": first + SOME - 1},
+            )
     lines = export_lines(fresh_database, "customers", None, tokens=True)
     rows, before, largest = -1, _rss(), 0
     async for part in lines:
@@ -125,3 +130,35 @@ async def test_memory_does_not_grow_with_the_file(fresh_database: Database) -> N
 def _rss() -> int:
     """The memory that this process has in use, in bytes."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * getpagesize()
+
+
+# Filters that read the tables which some files are of themselves.
+ASKING: dict[str, dict[str, Any]] = {
+    "country": {"field": "country", "op": "has", "value": "DE"},
+    "overdue": {"field": "overdue", "op": "gt", "value": 0},
+    "subscription": {"subscription": {"field": "currency", "op": "eq", "value": "EUR"}},
+    "custom": {"not": {"field": "custom.size", "op": "is_set", "value": True}},
+}
+
+
+@pytest.mark.parametrize("asked", ASKING)
+async def test_a_filter_asks_for_itself_whatever_the_file_is_of(fresh_database: Database, asked: str) -> None:
+    """The one with an address in Germany has one in France too: both are theirs."""
+    inside = await whole_customer(fresh_database, "inside", 1)
+    outside = await customer(fresh_database, "outside", tags=["x"])
+    for owner, country in ((inside, "DE"), (inside, "FR"), (outside, "FR")):
+        place = {"id": f"adr_{owner}_{country}", "customer_id": owner, "kind": "shipping", "line1": "Quay 1"}
+        await add(fresh_database, Address, place | {"city": "x", "country": country})
+    await add(
+        fresh_database,
+        CustomField,
+        {"id": "cf_1", "subject": "customer", "key": "size", "label": "Size", "type": "number", "choices": []},
+    )
+    async with fresh_database.session() as session:
+        wanted = await filter_from(session, ASKING[asked])
+    for kind, mine in (("addresses", 3), ("subscriptions", 1), ("customers", 1)):
+        lines = export_lines(fresh_database, cast("Any", kind), condition(wanted), tokens=True)
+        rows = list(csv.DictReader(io.StringIO("".join([part async for part in lines]))))
+        owners = [row.get("customer_id") or row["id"] for row in rows]
+        assert owners.count(inside) == mine, kind
+        assert (outside in owners) == (asked == "custom" and kind != "subscriptions"), kind

@@ -267,6 +267,29 @@ async def test_what_waits_for_an_outside_trigger_is_billed_once_by_runs(live: Ca
     assert said == {"billed": 1, "not_due": len(runs) - 1}, "one run billed it, the others came too late"
 
 
+async def test_a_run_over_a_saved_segment_bills_whoever_is_in_it(live: Caller) -> None:
+    """By the filter as it was when the run was asked for."""
+    inside, outside = await new_customer(live), await new_customer(live)
+    tag = f"run-{inside[-8:]}"
+    assert (await live.put(f"/v1/customers/{inside}/tags", {"tags": [tag]})).status_code == 200
+    price = await new_price(live)
+    both = [await started(live, each, price, trigger="external") for each in (inside, outside)]
+    for subscription in both:
+        await done(live, subscription, "advance", {"days": 40})
+    gone = {"subscription": {"field": "status", "op": "eq", "value": "canceled"}}
+    wanted = {"all": [{"field": "tags", "op": "has", "value": tag}, {"not": gone}]}
+    segment = await live.made("/v1/segments", {"name": tag, "filter": wanted})
+    run = (await live.post("/v1/billing-runs", {"segment": {"segment_id": segment["id"]}})).json()
+    assert run["segment"] == {"segment_id": segment["id"], "filter": wanted}
+    assert (await live.delete(f"/v1/segments/{segment['id']}")).status_code == 204
+    while await status_of(live, run["id"]) != "done":  # noqa: ASYNC110 - asks over HTTP, as a stranger has to
+        await asyncio.sleep(0.1)
+    items = (await live.get(f"/v1/billing-runs/{run['id']}/items")).json()["items"]
+    assert [(each["subscription_id"], each["verdict"]) for each in items] == [(both[0]["id"], "billed")]
+    refused = await live.post("/v1/billing-runs", {"segment": {"segment_id": segment["id"]}})
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "segment.segment_id")
+
+
 async def test_a_notice_asked_for_reaches_the_running_subscription(live: Caller) -> None:
     customer = await new_customer(live)
     subscription = await started(live, customer, await new_price(live))
