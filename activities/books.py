@@ -129,7 +129,7 @@ SELECT c.email, c.first_name, c.last_name, c.company, c.language, c.time_zone, c
         ) ORDER BY m.position, m.created_at, m.id)
         FROM payment_methods AS m
         WHERE m.customer_id = CASE c.pays WHEN 'parent' THEN c.parent_id ELSE c.id END
-        AND m.removed_at IS NULL AND NOT EXISTS (
+        AND m.removed_at IS NULL AND m.closed_at IS NULL AND NOT EXISTS (
             SELECT 1 FROM blacklist_entries AS b
             WHERE b.kind = 'fingerprint' AND b.value = m.fingerprint AND b.removed_at IS NULL
         )

@@ -1,8 +1,8 @@
-"""The blacklist: from whom no new order or charge is taken, and the refusal that says so."""
+"""The blacklist: from whom no new order or charge is taken, and which commands that stops."""
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
 from fastapi import Path, Query, Response
 from pydantic import ConfigDict, StringConstraints
@@ -21,13 +21,13 @@ from domain.blacklist import (
     address_mark,
     email_mark,
     fingerprint_mark,
-    marks,
     phone_mark,
 )
-from domain.errors import InvalidInput, Refused
+from domain.errors import InvalidInput
 from domain.messages import ChargeNow, CollectNow, Command, Restart
-from models import BlacklistEntry, Customer
-from models.queries_blacklist import BLACKLIST, entries, entry, listed_kinds, marks_of
+from models import BlacklistEntry
+from models.blacklisted import refuse_blacklisted, refuse_blacklisted_card
+from models.queries_blacklist import BLACKLIST, entries, entry, marks_of
 from models.queries_customers import customer, method
 from models.queries_subscriptions import subscription
 from models.session import database_now
@@ -36,13 +36,6 @@ router = noun("blacklist")
 EntryId = Annotated[Identifier, Path(description="Id of the entry")]
 Kind = Literal["email", "phone", "fingerprint", "address"]
 Value = Annotated[Line, StringConstraints(max_length=VALUE_LENGTH_MAX)]
-
-_WORDS: Final = {
-    MarkKind.EMAIL: "email address",
-    MarkKind.PHONE: "phone number",
-    MarkKind.FINGERPRINT: "card",
-    MarkKind.ADDRESS: "address",
-}
 
 
 class PlaceBody(Body):
@@ -141,20 +134,6 @@ async def unlist_payer(entry_id: EntryId, services: ServicesDep, caller: CallerD
     return Response(status_code=204)
 
 
-async def refuse_blacklisted(session: AsyncSession, payer: Customer, *, fingerprint: str | None = None) -> None:
-    """Raises `Refused` where the blacklist knows the customer, by email, phone, an address or one of their cards.
-
-    Where the parent pays, the parent must not be known either. `fingerprint`: only this card counts besides, for a
-    customer who brings another one.
-    """
-    own = await marks_of(session, payer)
-    if payer.payer_id != payer.id and fingerprint is None:
-        own |= await marks_of(session, found(await customer(session, payer.payer_id), "customer"))
-    if fingerprint is not None:
-        own = {mark for mark in own if mark.kind is not MarkKind.FINGERPRINT} | marks(fingerprints=[fingerprint])
-    _refuse(await listed_kinds(session, own))
-
-
 async def refuse_blacklisted_command(session: AsyncSession, subscription_id: str, command: Command) -> None:
     """Raises `Refused` for a command that is a new order of a blacklisted customer, or names a blacklisted card.
 
@@ -169,13 +148,8 @@ async def refuse_blacklisted_command(session: AsyncSession, subscription_id: str
     elif command.method_id is not None:
         payer = found(await customer(session, row.customer_id), "customer")
         card = await method(session, payer.payer_id, command.method_id)
-        _refuse(await listed_kinds(session, marks(fingerprints=[card.fingerprint] if card is not None else [])))
-
-
-def _refuse(kinds: tuple[MarkKind, ...]) -> None:
-    if kinds:
-        words = " and ".join(_WORDS[kind] for kind in kinds)
-        raise Refused("blacklisted", f"The customer's {words} is on the blacklist: no new order or charge is taken.")
+        if card is not None:
+            await refuse_blacklisted_card(session, card.fingerprint)
 
 
 def _mark(body: EntryNew) -> Mark:

@@ -6,7 +6,6 @@ from typing import Final
 
 from api.context import Services
 from api.idempotency import Once
-from domain.errors import NotFound, Refused
 from domain.ids import derive
 from domain.messages import CollectNow, Envelope, SetNotice
 from models.queries_customers import last_change
@@ -27,7 +26,7 @@ async def tell_subscriptions(services: Services, customer_id: str, days: int, ac
         return
     for subscription in subscriptions:
         envelope = Envelope(derive("cmd", subscription, str(change)), SetNotice(days), actor)
-        await send_if_taken(services, subscription, envelope)
+        await services.commands.send_if_taken(subscription, envelope)
 
 
 async def collect_open(services: Services, customer_id: str, method_id: str, once: Once, actor: str) -> None:
@@ -36,16 +35,6 @@ async def collect_open(services: Services, customer_id: str, method_id: str, onc
         subscriptions = await with_open_invoice(session, customer_id)
     for subscription in subscriptions:
         command = CollectNow(method_id, CARD_UPDATE)
-        await send_if_taken(services, subscription, Envelope(derive(once.id("cmd"), subscription), command, actor))
-
-
-async def send_if_taken(services: Services, subscription_id: str, envelope: Envelope) -> None:
-    """Send a command that is right to drop where it makes no sense any more.
-
-    Between the list and the command a subscription may have ended or an invoice been paid: then there is nothing
-    left to do, and the customer's own change stands.
-    """
-    try:
-        await services.commands.send(subscription_id, envelope)
-    except (Refused, NotFound):
-        return
+        await services.commands.send_if_taken(
+            subscription, Envelope(derive(once.id("cmd"), subscription), command, actor)
+        )

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Final
+from typing import Annotated
 
 from fastapi import Path, Response
 from pydantic import ConfigDict, Field
 
-from api.blacklist import refuse_blacklisted
 from api.context import CallerDep, OnceDep, ServicesDep
 from api.customers import CustomerId
 from api.fields import Body, Code, Identifier, Instant, Token, View
@@ -16,12 +14,11 @@ from api.notices import collect_open
 from api.paging import Listed
 from api.routing import noun
 from api.rows import add_once, found
-from domain.errors import InvalidInput, Refused
+from domain.errors import InvalidInput
 from models import PaymentMethod
 from models.queries_customers import customer, method, methods
 from models.session import database_now
-
-METHODS_MAX: Final = 20
+from models.wallet import METHODS_MAX, admit, number
 
 router = noun("payment methods")
 MethodId = Annotated[Identifier, Path(description="Id of the payment method")]
@@ -58,6 +55,7 @@ class MethodView(View):
     exp_month: int | None
     exp_year: int | None
     position: int
+    closed_at: Instant | None = Field(description="Since when its gateway calls it closed; it is charged no more")
     created_at: Instant
 
 
@@ -72,10 +70,8 @@ async def create_method(
         raise InvalidInput("token", f"the gateway {gateway.name} knows no such token", code="unknown_token")
     async with services.database.session() as session:
         payer = found(await customer(session, customer_id, lock=True), "customer")
-        await refuse_blacklisted(session, payer, fingerprint=details.fingerprint)
         before = [each for each in await methods(session, customer_id) if each.id != once.id("pm")]
-        if len(before) >= METHODS_MAX:
-            raise Refused("too_many", f"A customer has at most {METHODS_MAX} payment methods.")
+        await admit(session, payer, details.fingerprint, before)
         row = await add_once(
             session,
             PaymentMethod(
@@ -91,7 +87,7 @@ async def create_method(
                 fingerprint=details.fingerprint,
             ),
         )
-        _number([row, *before] if body.make_default else [*before, row])
+        number([row, *before] if body.make_default else [*before, row])
         await session.flush()
         view = MethodView.model_validate(row)
     await collect_open(services, customer_id, view.id, once, caller.name)
@@ -115,7 +111,7 @@ async def reorder_methods(customer_id: CustomerId, body: Order, services: Servic
         if len(body.order) != len(rows) or set(body.order) != set(rows):
             raise InvalidInput("order", "names every working method of the customer once")
         ordered = [rows[each] for each in body.order]
-        _number(ordered)
+        number(ordered)
         await session.flush()
         return Listed(items=[MethodView.model_validate(row) for row in ordered])
 
@@ -128,7 +124,7 @@ async def make_method_default(
     async with services.database.session() as session:
         found(await customer(session, customer_id, lock=True), "customer")
         row = found(await method(session, customer_id, method_id), "payment method")
-        _number([row, *(each for each in await methods(session, customer_id) if each.id != method_id)])
+        number([row, *(each for each in await methods(session, customer_id) if each.id != method_id)])
         await session.flush()
         view = MethodView.model_validate(row)
     await collect_open(services, customer_id, method_id, once, caller.name)
@@ -143,10 +139,5 @@ async def remove_method(customer_id: CustomerId, method_id: MethodId, services: 
         row = found(await method(session, customer_id, method_id), "payment method")
         row.removed_at = await database_now(session)
         await session.flush()
-        _number(await methods(session, customer_id))
+        number(await methods(session, customer_id))
     return Response(status_code=204)
-
-
-def _number(ordered: Sequence[PaymentMethod]) -> None:
-    for position, row in enumerate(ordered):
-        row.position = position

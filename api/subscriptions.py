@@ -9,7 +9,6 @@ from fastapi import Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from api.blacklist import refuse_blacklisted
 from api.context import CallerDep, OnceDep, ServicesDep
 from api.fields import Body, ExternalId, Identifier, Instant, Quantity, View
 from api.fields import Query as QueryModel
@@ -27,6 +26,7 @@ from domain.messages import Start
 from domain.terms import TRIAL_DAYS_MAX, Terms, Trigger
 from models import Customer, SubscriptionEvent
 from models.agreement import terms_of
+from models.blacklisted import refuse_blacklisted
 from models.queries_catalogue import dunning_terms, price, product
 from models.queries_customers import customer
 from models.queries_subscriptions import EVENTS, Wanted, events, id_of_external, order_of, subscription, subscriptions

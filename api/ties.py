@@ -8,7 +8,6 @@ from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from api.blacklist import refuse_blacklisted
 from api.context import CallerDep, ServicesDep
 from api.customers import CustomerId, CustomerView
 from api.fields import Body, Identifier
@@ -19,6 +18,7 @@ from api.rows import found, known, replace_fields
 from domain.errors import InvalidInput, Refused
 from domain.ids import derive
 from models import Customer, CustomerChange, Task
+from models.blacklisted import refuse_blacklisted
 from models.queries_customers import customer
 from models.queries_ties import CHILDREN, children, children_count, living_counts, locked, methods_count
 

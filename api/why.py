@@ -22,6 +22,7 @@ TRIGGERS: Final = {
     "billing_run": "A billing run called for what was due.",
     "force_bill": "Somebody had the cycle billed by force.",
     "charge_now": "Somebody asked for this amount to be charged now.",
+    "link": "The customer paid through a link.",
     "card_update": "The customer's payment methods were changed, so the open invoice was tried at once.",
     "pay": "Payment of this invoice was asked for.",
     "manual": "Somebody asked for collection now.",

@@ -90,6 +90,7 @@ _WORDS = MappingProxyType(
             "manual": "by hand",
             "force_bill": "by hand, as a forced bill",
             "card_update": "there is a new card",
+            "link": "the customer pays by a link",
             "pay": "the invoice is to be paid",
         },
         "why": {"catch-up policy": "the catch-up policy leaves out what is so late"},

@@ -121,6 +121,8 @@ class PaymentMethod(Base):
     __table_args__ = (
         Index("ix_payment_methods_customer", "customer_id", "position"),
         Index("ix_payment_methods_last4", "last4", postgresql_where=text("removed_at IS NULL AND last4 <> ''")),
+        # For what gateways tell of a token, and to know whose it is.
+        Index("ix_payment_methods_token", "token", "gateway"),
         # For the list of transactions: a card that was removed had its charges, too.
         Index("ix_payment_methods_card", "last4", "customer_id"),
         Index(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import func, literal, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from domain.links import Link
+from models.billing import Attempt
 from models.links import CustomerLink
 from models.paging import KeyPart, Keyset, Page, page
 
@@ -40,3 +42,13 @@ async def links(
     """Links of a customer, newest first."""
     statement = select(CustomerLink).where(CustomerLink.customer_id == customer_id)
     return await page(session, statement, LINKS, after=after, limit=limit)
+
+
+async def tries_by_link(session: AsyncSession, invoice_id: str, trigger: str, *, within: timedelta) -> int:
+    """How often an invoice was tried for this reason lately, by the database's clock."""
+    statement = select(func.count()).where(
+        Attempt.invoice_id == invoice_id,
+        Attempt.trigger == trigger,
+        Attempt.recorded_at > func.now() - literal(within),
+    )
+    return int(await session.scalar(statement) or 0)

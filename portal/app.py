@@ -23,6 +23,7 @@ from starlette.types import ASGIApp
 from domain.errors import InvalidInput, Refused, Unavailable
 from domain.links import LinkKind, Standing
 from domain.papers import Seller
+from portal import pay
 from portal.context import Portal, portal_of
 from portal.edge import Edge, ForeignForm
 from portal.frame import FOLDER, Frame, message
@@ -42,7 +43,13 @@ class Pages:
     steps: Mapping[tuple[str, str], Handler] = field(default_factory=dict[tuple[str, str], Handler])
 
 
-PAGES: Final[Mapping[LinkKind, Pages]] = MappingProxyType({})
+PAGES: Final[Mapping[LinkKind, Pages]] = MappingProxyType(
+    {
+        LinkKind.PAY_INVOICE: Pages(
+            pay.show, {("GET", "card"): pay.confirm_card, ("POST", "pay"): pay.pay, ("POST", "card"): pay.pay_with_card}
+        ),
+    }
+)
 
 _ENDED: Final = {
     Standing.EXPIRED: (
@@ -118,7 +125,7 @@ def _said(error: Exception) -> tuple[int, str, str]:
         case InvalidInput():
             told = 422, "Please start again", "We could not read what was sent. Open your link again; nothing was done."
         case Refused():
-            told = 409, "That is not possible now", error.message
+            told = 409, "That is not possible now", "Please open your link again: it shows where things stand."
         case Unavailable() | GatewayUnavailable() | OutcomeUnknown():
             told = 503, "We cannot be reached for a moment", _AGAIN
         case _:

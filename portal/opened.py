@@ -80,7 +80,6 @@ async def still_open(session: AsyncSession, found: Opened) -> CustomerLink:
     row = await link(session, found.row.id, lock=True)
     if row is None:
         raise NoSuchLink
-    await session.refresh(row)
     now = await database_now(session)
     stands = standing(row.link, now, used_at=row.used_at, revoked_at=row.revoked_at)
     if stands in {Standing.EXPIRED, Standing.REVOKED}:

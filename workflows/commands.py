@@ -17,7 +17,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities.disputes import GatewayEventRequest
 from activities.imports import ImportRequest
 from activities.runs import BillingSegment, RunRequest
-from domain.errors import InvalidInput, Refused, Unavailable
+from domain.errors import InvalidInput, NotFound, Refused, Unavailable
 from domain.lifecycle import begin
 from domain.messages import Envelope, Start
 from domain.paid_back import PaidBack
@@ -105,6 +105,17 @@ class Commands:
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise away(error) from error
+
+    async def send_if_taken(self, subscription_id: str, envelope: Envelope) -> None:
+        """Send a command that is right to drop where it makes no sense any more.
+
+        Between the look and the command a subscription may have ended or an invoice been paid: then there is nothing
+        left to do.
+        """
+        try:
+            await self.send(subscription_id, envelope)
+        except (Refused, NotFound):
+            return
 
     async def settled(self, subscription_id: str) -> State:
         """The state once nothing is left to do at the subscription's own time."""

@@ -34,11 +34,12 @@ def card_form(return_url: str, error: str = "") -> str:
     )
 
 
-def action(transaction: Transaction) -> str:
+def action(transaction: Transaction, return_url: str | None = None) -> str:
     """The bank's question to its customer."""
     if transaction.state != "action_required":
         state = escape(transaction.state)
-        return _FRAME.format(title="Confirm payment", body=f"<p>Nothing to confirm: it is {state}.</p>")
+        back = f'<p><a href="{escape(return_url)}">Back to the shop</a></p>' if return_url else ""
+        return _FRAME.format(title="Confirm payment", body=f"<p>Nothing to confirm: it is {state}.</p>{back}")
     return _FRAME.format(
         title="Confirm payment",
         body=f"""<p>{escape(transaction.description) or "A payment"}:

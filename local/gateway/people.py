@@ -53,17 +53,30 @@ async def save_card(
 
 
 @router.get("/actions/{action_id}")
-async def ask(bank: TheBank, action_id: str) -> HTMLResponse:
+async def ask(bank: TheBank, action_id: str, return_url: str | None = None) -> HTMLResponse:
     bank.check_up("action")
-    return HTMLResponse(pages.action(bank.action(action_id)))
+    if return_url is not None:
+        _check_return_url(return_url)
+    return HTMLResponse(pages.action(bank.action(action_id), return_url))
 
 
 @router.post("/actions/{action_id}")
-async def answer(bank: TheBank, request: Request, action_id: str, outcome: Annotated[str, Form()]) -> HTMLResponse:
+async def answer(
+    bank: TheBank,
+    request: Request,
+    action_id: str,
+    outcome: Annotated[str, Form()],
+    return_url: str | None = None,
+) -> Response:
+    """The form is sent to the address it was asked at, `return_url` included."""
     bank.check_up("action")
+    if return_url is not None:
+        _check_return_url(return_url)
     if outcome not in {"approve", "decline"}:
         raise Refusal(422, "invalid_request", "must be approve or decline", field="outcome")
     bank.complete(action_id, outcome, base_url(request))
+    if return_url is not None:
+        return RedirectResponse(return_url, status_code=303)
     return HTMLResponse(pages.action(bank.action(action_id)))
 
 

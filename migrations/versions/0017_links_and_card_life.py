@@ -75,10 +75,12 @@ def upgrade() -> None:
         sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.PrimaryKeyConstraint("gateway", name=op.f("pk_card_feeds")),
     )
+    op.create_index("ix_payment_methods_token", "payment_methods", ["token", "gateway"])
     op.add_column("payment_methods", sa.Column("closed_at", sa.DateTime(timezone=True), nullable=True))
 
 
 def downgrade() -> None:
     op.drop_column("payment_methods", "closed_at")
+    op.drop_index("ix_payment_methods_token", "payment_methods")
     for table in ("card_feeds", "card_changes", "card_notices", "links"):
         op.drop_table(table)

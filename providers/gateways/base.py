@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from domain.declines import DeclineKind
 from domain.money import Money
@@ -177,6 +177,19 @@ class MethodDetails:
     exp_month: int | None
     exp_year: int | None
     fingerprint: str
+
+
+@runtime_checkable
+class HostedPages(Protocol):
+    """A gateway whose own pages a customer's browser is sent to: the card's number is entered there, never here."""
+
+    def card_form(self, return_url: str) -> str:
+        """Where a card is entered. The browser comes back to `return_url` with `token` added to its query."""
+        ...
+
+    def confirm_page(self, action_url: str, return_url: str) -> str:
+        """Where the customer confirms a charge (its `action_url`); the browser comes back to `return_url`."""
+        ...
 
 
 class Gateway(Protocol):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import httpx
 from aiolimiter import AsyncLimiter
@@ -63,6 +63,7 @@ class SandboxGateway:
         webhook_secret: str | None = None,
         page_size: int = PAGE_SIZE,
     ) -> None:
+        self._url: Final = url
         self._page_size: Final = page_size
         self._webhook_secret: Final = webhook_secret
         self._limiter: Final = AsyncLimiter(calls_per_second_max, time_period=1)
@@ -150,6 +151,12 @@ class SandboxGateway:
         params: dict[str, Any] = {"from": since.isoformat(), "to": until.isoformat(), "limit": self._page_size}
         page = await self._report("/v1/report", params | ({"after": cursor} if cursor is not None else {}))
         return TransactionPage(tuple(map(_their_transaction, page["transactions"])), page["next_after"])
+
+    def card_form(self, return_url: str) -> str:
+        return f"{self._url}/form?{urlencode({'return_url': return_url})}"
+
+    def confirm_page(self, action_url: str, return_url: str) -> str:
+        return f"{action_url}?{urlencode({'return_url': return_url})}"
 
     def read_event(self, body: bytes, headers: Mapping[str, str]) -> GatewayNotice:
         """An event of at most five minutes, signed with the secret of the settings. Raises `BadSignature`."""
