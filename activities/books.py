@@ -15,14 +15,16 @@ from typing import Any
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from activities.letters import Reader, template_for, write
+from activities.letters import known_as, rows_for
 from domain.calendar import local_day
 from domain.errors import Broken
 from domain.explain import attention
 from domain.ids import derive
 from domain.ledger import postings
+from domain.letters import LetterSet, Reader
 from domain.plan import due_at
 from domain.state import Entry, State
+from models.queries_letters import MARK_SQL, letter_set
 
 _WRITE = """
 WITH subscription AS (
@@ -110,18 +112,22 @@ postings AS (
     JOIN entries ON entries.id = r.entry_id
 )
 INSERT INTO messages (
-    id, customer_id, subscription_id, event_seq, template, recipient, subject, body, status, at
+    id, customer_id, subscription_id, event_seq, template, recipient, subject, body, html, language, template_version,
+    template_trouble, status, at
 )
-SELECT id, :customer, :subscription, event_seq, template, recipient, subject, body, 'pending', at
-FROM jsonb_to_recordset(CAST(:messages AS jsonb))
-    AS r(id text, event_seq int, template text, recipient text, subject text, body text, at timestamptz)
+SELECT id, :customer, :subscription, event_seq, template, recipient, subject, body, html, language, template_version,
+    template_trouble, 'pending', at
+FROM jsonb_to_recordset(CAST(:messages AS jsonb)) AS r(
+    id text, event_seq int, template text, recipient text, subject text, body text, html text, language text,
+    template_version int, template_trouble text, at timestamptz
+)
 ON CONFLICT DO NOTHING
 """
 _FIRST: TextClause = text(_WRITE)
 _AGAIN: TextClause = text(_WRITE.replace("/* again */", "ON CONFLICT DO NOTHING"))
 
 _PAYER: TextClause = text(
-    """
+    f"""
 SELECT c.email, c.first_name, c.last_name, c.company, c.language, c.time_zone, c.dunning_policy_id,
     coalesce((
         SELECT json_agg(json_build_object(
@@ -133,9 +139,10 @@ SELECT c.email, c.first_name, c.last_name, c.company, c.language, c.time_zone, c
             SELECT 1 FROM blacklist_entries AS b
             WHERE b.kind = 'fingerprint' AND b.value = m.fingerprint AND b.removed_at IS NULL
         )
-    ), '[]'::json)::text AS methods
+    ), '[]'::json)::text AS methods,
+    {MARK_SQL} AS mark
 FROM customers AS c WHERE c.id = :customer
-"""
+"""  # noqa: S608 - a constant
 )
 
 
@@ -150,7 +157,7 @@ class Method:
     last4: str
 
     def __str__(self) -> str:
-        return f"{self.brand} ending in {self.last4}".strip()
+        return known_as(self.brand, self.last4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,23 +165,24 @@ class Payer:
     """The customer as billing needs it: whom to write to, and what to charge, in order of use.
 
     A child that its parent pays for is written to itself, and charged on the parent's methods. A card on the blacklist
-    is not among the methods: nothing is charged to it, as if it had been removed.
+    is not among the methods: nothing is charged to it, as if it had been removed. `letters`: what is written with.
     """
 
     reader: Reader
     dunning_policy_id: str | None
     methods: tuple[Method, ...]
+    letters: LetterSet
 
 
 async def payer(connection: AsyncConnection, customer_id: str) -> Payer:
-    """The customer of a subscription. One statement."""
+    """The customer of a subscription. One statement, and two more after a template or the seller has changed."""
     row = (await connection.execute(_PAYER, {"customer": customer_id})).one_or_none()
     if row is None:
         raise Broken(f"customer {customer_id} is missing")
     name = " ".join(part for part in (row.first_name, row.last_name) if part) or row.company
-    reader = Reader(name=name, email=row.email, language=row.language, zone=row.time_zone)
+    reader = Reader(name, row.email, row.language, row.time_zone, row.first_name, row.last_name, row.company)
     methods = tuple(Method(**method) for method in json.loads(row.methods))
-    return Payer(reader, row.dunning_policy_id, methods)
+    return Payer(reader, row.dunning_policy_id, methods, await letter_set(connection, row.mark))
 
 
 async def write_books(
@@ -185,13 +193,16 @@ async def write_books(
     now: datetime,
     *,
     first: bool = False,
+    tell: Sequence[Entry] | None = None,
 ) -> tuple[str, ...]:
     """Write these journal entries and the row of `state`; returns the ids of the messages to send.
 
     One statement; safe to repeat with the same entries. `first`: another outcome of the same step must not have been
-    written in the meantime; raises `IntegrityError` where one was.
+    written in the meantime; raises `IntegrityError` where one was. `tell`: the entries that letters are written of,
+    where these are not all that the step leads to (none yet), or not the only ones (its outcome).
     """
-    messages = _messages(state, entries, to)
+    named = [(method.id, str(method)) for method in to.methods]
+    messages = rows_for(state, entries if tell is None else tell, to.reader, to.letters, named)
     parameters: dict[str, Any] = {
         "subscription": state.id,
         "customer": state.customer_id,
@@ -329,32 +340,6 @@ def _ledger(state: State, entries: Iterable[Entry]) -> dict[str, str]:
             for position, side in enumerate(moved, start=1)
         )
     return {"entries": _json(heads), "postings": _json(sides)}
-
-
-def _messages(state: State, entries: Iterable[Entry], to: Payer) -> list[dict[str, Any]]:
-    if not to.reader.email:
-        return []
-    method = str(to.methods[0]) if to.methods else ""
-    rows: list[dict[str, Any]] = []
-    for entry in entries:
-        template = template_for(entry)
-        if template is None:
-            continue
-        letter = write(
-            entry, template, to.reader, product=state.terms.product_name, subscription=state.id, method=method
-        )
-        rows.append(
-            {
-                "id": derive("msg", state.id, str(entry.seq)),
-                "event_seq": entry.seq,
-                "template": letter.template,
-                "recipient": to.reader.email,
-                "subject": letter.subject,
-                "body": letter.body,
-                "at": _iso(entry.at),
-            }
-        )
-    return rows
 
 
 def _iso(instant: datetime | None) -> str | None:

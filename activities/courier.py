@@ -20,6 +20,7 @@ from temporalio.common import ActivityIDConflictPolicy, ActivityIDReusePolicy, R
 from temporalio.exceptions import ActivityAlreadyStartedError
 
 from domain.ids import derive
+from domain.telling import overtaking
 from models.session import Database
 from providers.notifiers.base import AddressRefused, Attachment, Email, Notifier, NotifierUnavailable
 
@@ -134,11 +135,12 @@ class Messages:
     async def send_messages(self, ids: list[str]) -> int:
         """Send those not sent yet; returns how many. Raises when some have to be tried again.
 
-        A message that the server refuses for good is marked so; none holds up another. What is left when time is up
+        A message that the server refuses for good is marked so; none holds up another. One that is not true any more,
+        because a later letter says so, is marked `overtaken` and never sent. What is left when time is up
         goes with the next try. A repeat after a lost record carries the same Message-ID.
         """
         async with self._database.begin() as connection:
-            claimed = (await connection.execute(_CLAIM, {"ids": ids, "lease": self._limits.lease})).all()
+            claimed = (await connection.execute(_CLAIM, {"ids": ids, "lease": self._limits.lease, **_PAIRS})).all()
         left = deque(row for row in claimed if row.ours)
         troubles: list[Exception] = []
         if len(left) < len(claimed):
@@ -167,7 +169,7 @@ class Messages:
 
     async def _send(self, row: Row[Any]) -> _Result:
         files = (Attachment(row.name, "application", "pdf", row.content),) if row.content is not None else ()
-        email = Email(row.id, self._sender, row.recipient, row.subject, row.body, attachments=files)
+        email = Email(row.id, self._sender, row.recipient, row.subject, row.body, row.html, attachments=files)
         try:
             async with asyncio.timeout(self._limits.letter.total_seconds()):
                 await self._notifier.send(email)
@@ -194,17 +196,36 @@ class Messages:
             await connection.execute(_RELEASE, {"ids": list(released)})
 
 
+_PAIRS = {"old": [old for old, _ in overtaking()], "new": [new for _, new in overtaking()]}
 # A lease keeps two tries, say after a crash, from sending the same message side by side.
 _CLAIM = text(
     """
-WITH claimed AS (
+WITH late AS (
+    SELECT m.id, min(later.id) AS by
+    FROM messages AS m
+    JOIN unnest(CAST(:old AS text[]), CAST(:new AS text[])) AS pair(old, new) ON pair.old = m.template
+    JOIN messages AS later ON later.customer_id = m.customer_id AND later.subscription_id = m.subscription_id
+        AND later.at >= m.at AND later.event_seq > m.event_seq AND later.template = pair.new
+        AND later.resend_of IS NULL
+    JOIN subscription_events AS first ON first.subscription_id = m.subscription_id AND first.seq = m.event_seq
+    JOIN subscription_events AS then ON then.subscription_id = m.subscription_id AND then.seq = later.event_seq
+    WHERE m.id = ANY(:ids) AND m.status = 'pending' AND m.resend_of IS NULL
+    AND coalesce(first.data ->> 'invoice_id' = then.data ->> 'invoice_id', true)
+    GROUP BY m.id
+),
+dropped AS (
+    UPDATE messages SET status = 'overtaken', error = 'no longer true: ' || late.by FROM late
+    WHERE messages.id = late.id AND status = 'pending' AND (claimed_until IS NULL OR claimed_until < now())
+),
+claimed AS (
     UPDATE messages SET claimed_until = now() + :lease
     WHERE id = ANY(:ids) AND status = 'pending' AND (claimed_until IS NULL OR claimed_until < now())
+    AND id NOT IN (SELECT id FROM late)
     RETURNING id
 )
-SELECT m.id, m.recipient, m.subject, m.body, d.name, d.content, m.id IN (SELECT id FROM claimed) AS ours
+SELECT m.id, m.recipient, m.subject, m.body, m.html, d.name, d.content, m.id IN (SELECT id FROM claimed) AS ours
 FROM messages AS m LEFT JOIN documents AS d ON d.id = m.document_id
-WHERE m.id = ANY(:ids) AND m.status = 'pending' ORDER BY m.at, m.id
+WHERE m.id = ANY(:ids) AND m.status = 'pending' AND m.id NOT IN (SELECT id FROM late) ORDER BY m.at, m.id
 """
 )
 _SENT = text(

@@ -11,12 +11,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from temporalio import activity
 
 from activities.courier import Courier
+from activities.letters import columns_of
 from activities.outbox import NewMessage, put
 from domain.errors import Broken
 from domain.ids import derive
+from domain.letters import Reader
+from models.queries_letters import letter_set
 from models.queries_papers import invoice_paper
 from models.session import Database
-from providers.documents.press import Press, invoice_letter
+from providers.documents.press import Press
+from providers.letters.desk import compose
 
 TEMPLATE = "invoice"
 
@@ -54,25 +58,34 @@ class InvoiceLetters:
         async with self._database.begin() as connection:
             paper = await invoice_paper(AsyncSession(connection), request.invoice_id)
             to = (await connection.execute(_TO, {"invoice": request.invoice_id})).one_or_none()
+            letters = await letter_set(connection)
         if paper is None or to is None:
             raise Broken(f"invoice {request.invoice_id} is missing")
         content = await self._press.invoice(paper)
         document = derive("doc", request.invoice_id, hashlib.sha256(content).hexdigest())
-        subject, body = invoice_letter(paper, name=to.name)
+        name = " ".join(part for part in (to.first_name, to.last_name) if part) or to.company
+        reader = Reader(name, to.email, to.language, to.time_zone, to.first_name, to.last_name, to.company)
+        facts = {
+            "number": paper.number,
+            "date": paper.on.isoformat(),
+            "total": paper.total,
+            "balance": paper.left_to_pay,
+            "currency": paper.currency,
+            "subscription": paper.subscription,
+        }
+        letter = compose(letters, TEMPLATE, facts, reader)
         kept = {"id": document, "invoice": request.invoice_id, "name": f"{paper.number}.pdf", "content": content}
         async with self._database.begin() as connection:
             await connection.execute(_KEEP, kept)
             message = NewMessage(
                 id=request.id,
                 customer_id=to.customer_id,
-                template=TEMPLATE,
                 recipient=to.email,
-                subject=subject,
-                body=body,
                 at=max(request.at, to.issued_at),  # a test subscription's invoice is ahead of the wall clock
                 subscription_id=to.subscription_id,
                 document_id=document,
                 requested_by=request.actor,
+                **columns_of(letter),
             )
             await put(connection, message)
 
@@ -80,8 +93,8 @@ class InvoiceLetters:
 _KNOWN = text("SELECT id FROM messages WHERE id = :id")
 _TO = text(
     """
-SELECT i.customer_id, i.subscription_id, i.issued_at, c.email,
-    coalesce(nullif(concat_ws(' ', nullif(c.first_name, ''), nullif(c.last_name, '')), ''), c.company) AS name
+SELECT i.customer_id, i.subscription_id, i.issued_at, c.email, c.first_name, c.last_name, c.company, c.language,
+    c.time_zone
 FROM invoices AS i JOIN customers AS c ON c.id = i.customer_id WHERE i.id = :invoice
 """
 )

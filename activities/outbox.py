@@ -29,6 +29,10 @@ class NewMessage:
     requested_by: str | None = None
     document_id: str | None = None
     audience: str = "customer"
+    html: str | None = None
+    language: str | None = None
+    template_version: int | None = None
+    template_trouble: str | None = None
 
 
 async def put(connection: AsyncConnection, message: NewMessage) -> str:
@@ -48,6 +52,10 @@ async def put(connection: AsyncConnection, message: NewMessage) -> str:
             "recipient": message.recipient,
             "subject": message.subject,
             "body": message.body,
+            "html": message.html,
+            "language": message.language,
+            "template_version": message.template_version,
+            "template_trouble": message.template_trouble,
             "at": message.at,
         },
     )
@@ -58,10 +66,10 @@ _PUT = text(
     """
 INSERT INTO messages (
     id, customer_id, subscription_id, refund_id, resend_of, requested_by, document_id, audience, template, recipient,
-    subject, body, status, at
+    subject, body, html, language, template_version, template_trouble, status, at
 ) VALUES (
     :id, :customer, :subscription, :refund, :resend_of, :requested_by, :document, :audience, :template, :recipient,
-    :subject, :body, 'pending', :at
+    :subject, :body, :html, :language, :template_version, :template_trouble, 'pending', :at
 ) ON CONFLICT DO NOTHING
 """
 )

@@ -86,22 +86,23 @@ class Payments:
         state, collecting = request.state, _collecting(request.state)
         async with self._database.begin() as connection:
             to = await payer(connection, state.customer_id)
-            letters = await write_books(connection, state, state.journal, to, request.now)
+            # What there is to tell of them is decided with the outcome: one change of state, one letter.
+            await write_books(connection, state, state.journal, to, request.now, tell=())
             methods = self._eligible(state, collecting, to)
             done = await told(connection, state)
             attempt = None
             if collecting.amount_due and done is None:
                 attempt = await _intend(connection, state, collecting, methods, request.now)
         if done is not None:
-            return await self._repeat(request, to, done, letters)
+            return await self._repeat(request, to, done)
         if collecting.amount_due == 0:
-            return await self._conclude(request, to, None, Charged(collecting.attempt, 0), None, letters)
+            return await self._conclude(request, to, None, Charged(collecting.attempt, 0), None)
         if attempt is None:
             policy = await self._policy(state, to)
-            return await self._conclude(request, to, None, NoMethod(collecting.attempt, policy), None, letters)
+            return await self._conclude(request, to, None, NoMethod(collecting.attempt, policy), None)
         answer = await self._send_once(state, collecting, attempt, methods)
         outcome = await self._outcome(state, collecting, to, attempt, answer, methods)
-        return await self._conclude(request, to, attempt, outcome, answer, letters)
+        return await self._conclude(request, to, attempt, outcome, answer)
 
     @activity.defn(name="ask_gateway")
     @alive
@@ -111,11 +112,12 @@ class Payments:
         async with self._database.begin() as connection:
             to = await payer(connection, state.customer_id)
             # A command may have come in just when it was time to ask: its lines belong to the books as well.
-            letters = await write_books(connection, state, state.journal, to, request.now) if state.journal else ()
+            if state.journal:
+                await write_books(connection, state, state.journal, to, request.now, tell=())
             done = await told(connection, state)
             attempt = await _find(connection, collecting)
         if done is not None:
-            return await self._repeat(request, to, done, letters)
+            return await self._repeat(request, to, done)
         if attempt is None:
             raise Broken(f"attempt {collecting.attempt} of invoice {collecting.invoice_id} was never intended")
         answer = await self._look_up(attempt, withdraw=request.give_up)
@@ -127,7 +129,7 @@ class Payments:
         else:
             methods = self._eligible(state, collecting, to)
             outcome = await self._outcome(state, collecting, to, attempt, answer, methods)
-        return await self._conclude(request, to, attempt, outcome, answer, letters)
+        return await self._conclude(request, to, attempt, outcome, answer)
 
     def _eligible(self, state: State, collecting: Collecting, to: Payer) -> list[Method]:
         """The methods that may be charged now, best first. A test subscription never reaches a real gateway."""
@@ -218,26 +220,25 @@ class Payments:
         attempt: Attempt | None,
         outcome: Outcome,
         answer: Answer | GatewayUnavailable | None,
-        letters: Sequence[str],
     ) -> Outcome:
-        """Write the outcome and all that follows from it, then see to these and to the `letters` written before."""
+        """Write the outcome and all that follows from it, with the letters of the whole step, and see to these."""
         state = apply(request.state, outcome, request.now)
         fresh = state.journal[len(request.state.journal) :]
         async with self._database.begin() as connection:
             if attempt is not None:
                 await _answered(connection, attempt, outcome, answer, request.now)
-            messages = await write_books(connection, state, fresh, to, request.now, first=True)
-        await self._courier.dispatch([*letters, *messages])
+            messages = await write_books(connection, state, fresh, to, request.now, first=True, tell=state.journal)
+        await self._courier.dispatch(messages)
         return outcome
 
-    async def _repeat(self, request: StepRequest, to: Payer, done: Told, letters: Sequence[str]) -> Outcome:
+    async def _repeat(self, request: StepRequest, to: Payer, done: Told) -> Outcome:
         """The step was made before and its outcome is in the books: give it again, and see to the letters."""
         outcome = outcome_of(done, _collecting(request.state).attempt, await self._policy(request.state, to))
         state = apply(request.state, outcome, request.now)
         async with self._database.begin() as connection:
             fresh = state.journal[len(request.state.journal) :]
-            messages = await write_books(connection, state, fresh, to, request.now)
-        await self._courier.dispatch([*letters, *messages])
+            messages = await write_books(connection, state, fresh, to, request.now, tell=state.journal)
+        await self._courier.dispatch(messages)
         return outcome
 
     async def _policy(self, state: State, to: Payer) -> DunningTerms:

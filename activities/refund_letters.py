@@ -5,14 +5,17 @@ from __future__ import annotations
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from activities.letters import Reader, write
+from activities.letters import columns_of, known_as
 from activities.outbox import NewMessage, put
 from domain.errors import Broken
 from domain.ids import derive
+from domain.letters import Reader
 from domain.money import Money
 from domain.refund_state import RefundKind, RefundState
 from domain.state import Entry
 from models.queries_business import refund_rules
+from models.queries_letters import letter_set
+from providers.letters.desk import compose
 
 STAFF_TEMPLATE = "refund_exhausted"
 _SENT = {RefundKind.REFUND: "refund_sent", RefundKind.VOID: "void_sent"}
@@ -28,26 +31,24 @@ async def tell_customer(connection: AsyncConnection, state: RefundState, entry: 
     if not row.email:
         return
     name = " ".join(part for part in (row.first_name, row.last_name) if part) or row.company
-    letter = write(
-        entry,
-        _SENT[state.kind],
-        Reader(name=name, email=row.email, language=row.language, zone=row.time_zone),
-        product=row.product,
-        subscription=state.subscription_id,
-        method=f"{row.brand} ending in {row.last4}".strip() if row.last4 else "",
-    )
+    facts = {
+        **entry.data,
+        "product": row.product,
+        "subscription": state.subscription_id,
+        "method": known_as(row.brand, row.last4) if row.last4 else "",
+    }
+    reader = Reader(name, row.email, row.language, row.time_zone, row.first_name, row.last_name, row.company)
+    letter = compose(await letter_set(connection), _SENT[state.kind], facts, reader)
     await put(
         connection,
         NewMessage(
             id=derive("msg", state.id, str(entry.seq)),
             customer_id=state.customer_id,
-            template=letter.template,
             recipient=row.email,
-            subject=letter.subject,
-            body=letter.body,
             at=entry.at,
             subscription_id=state.subscription_id,
             refund_id=state.id,
+            **columns_of(letter),
         ),
     )
 

@@ -6,10 +6,13 @@ from sqlalchemy import text
 from temporalio import activity
 
 from activities.courier import Courier
+from activities.letters import columns_of
 from activities.outbox import NewMessage, put
 from domain.errors import Broken
-from domain.staff_letters import write
+from domain.letters import Reader
+from models.queries_letters import letter_set
 from models.session import Database
+from providers.letters.desk import compose
 
 
 class StaffLetters:
@@ -27,15 +30,15 @@ class StaffLetters:
             if row is None:
                 raise Broken(f"letter {letter_id} is missing")
             name = " ".join(part for part in (row.first_name, row.last_name) if part) or row.company
-            letter = write(row.template, row.values, name=name, agent=row.actor)
+            reader = Reader(name, row.email, row.language, row.time_zone, row.first_name, row.last_name, row.company)
+            facts = {**row.values, "agent": row.actor}
+            letter = compose(await letter_set(connection), row.template, facts, reader)
             message = NewMessage(
                 id=row.id,
                 customer_id=row.customer_id,
-                template=row.template,
                 recipient=row.email,
-                subject=letter.subject,
-                body=letter.body,
                 at=row.at.replace(microsecond=0),
+                **columns_of(letter),
             )
             await put(connection, message)
         await self._courier.dispatch([letter_id])
@@ -44,7 +47,8 @@ class StaffLetters:
 
 _WISH = text(
     """
-SELECT l.id, l.customer_id, l.template, l."values", l.actor, l.at, c.email, c.first_name, c.last_name, c.company
+SELECT l.id, l.customer_id, l.template, l."values", l.actor, l.at, c.email, c.first_name, c.last_name, c.company,
+    c.language, c.time_zone
 FROM staff_letters AS l JOIN customers AS c ON c.id = l.customer_id WHERE l.id = :id
 """
 )

@@ -22,6 +22,7 @@ from models.customers import Address, Customer, CustomerChange, PaymentMethod
 from models.disputes import BlacklistEntry, Dispute, GatewayEvent
 from models.documents import Document
 from models.imports import Import, ImportRow
+from models.letters import LetterTemplate, ReceivedMail
 from models.links import CustomerLink
 from models.logins import CustomerLogin, LoginPlace
 from models.logs import AccessLine, ActivityLine
@@ -69,6 +70,7 @@ __all__ = [
     "InvoiceLine",
     "LedgerEntry",
     "LedgerPosting",
+    "LetterTemplate",
     "LoginPlace",
     "Message",
     "Note",
@@ -82,6 +84,7 @@ __all__ = [
     "PriceMove",
     "PriceMoveItem",
     "Product",
+    "ReceivedMail",
     "RecoveryCode",
     "Refund",
     "RefundEvent",

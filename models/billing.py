@@ -214,7 +214,11 @@ class Message(Base):
     """A message as it was sent, to a customer or to staff. Its id comes from the event it tells, so it exists once.
 
     One that was sent again is a message of its own, with `resend_of` and `requested_by`. `document_id`: the file that
-    went with it.
+    went with it. `template_version` of `language`: 0 came with Dunlin; `template_trouble`: why the merchant's own was
+    not used. One that was received has a `sender`, and the message it answers in `reply_to` (see `ReceivedMail`).
+
+    Status: pending, sent, refused (by the mail server), overtaken (no longer true before it was sent), bounced, or
+    received.
     """
 
     __tablename__ = "messages"
@@ -222,6 +226,15 @@ class Message(Base):
         Index("ix_messages_customer", "customer_id", "at"),
         Index("ix_messages_at", "at", "id"),
         Index("ix_messages_unsent", "status", "id", postgresql_where=text("status <> 'sent'")),
+        Index("ix_messages_received", "at", "id", postgresql_where=text("direction = 'received'")),
+        Index(
+            "ix_messages_template_trouble",
+            "template",
+            "language",
+            "template_version",
+            postgresql_where=text("template_trouble IS NOT NULL"),
+        ),
+        CheckConstraint("direction IN ('sent', 'received')", name="direction"),
     )
 
     id: Mapped[Id] = mapped_column(primary_key=True)
@@ -237,6 +250,13 @@ class Message(Base):
     recipient: Mapped[str]
     subject: Mapped[str]
     body: Mapped[str]
+    html: Mapped[str | None]
+    language: Mapped[str | None]
+    template_version: Mapped[int | None]
+    template_trouble: Mapped[str | None]
+    direction: Mapped[str] = mapped_column(server_default="sent")
+    sender: Mapped[str | None]
+    reply_to: Mapped[Id | None]
     status: Mapped[str] = mapped_column(server_default="pending")
     error: Mapped[str | None]
     tries: Mapped[int] = mapped_column(server_default="0")

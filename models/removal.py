@@ -13,6 +13,7 @@ from models.card_life import CardChange, CardNotice
 from models.contact import PhoneCall, StaffLetter
 from models.credits import CreditTransfer, Voucher
 from models.customers import Address, Customer, CustomerChange, PaymentMethod
+from models.letters import ReceivedMail
 from models.links import CustomerLink
 from models.logins import CustomerLogin, LoginPlace
 from models.relations import Note, NoteVersion, PointMovement, Review
@@ -71,6 +72,8 @@ async def remove(session: AsyncSession, customer: Customer) -> dict[str, int]:
     await session.execute(text("SELECT set_config('dunlin.removes_customer', 'yes', true)"))
     notes = select(Note.id).where(Note.customer_id == customer.id)
     gone = {NoteVersion.__tablename__: await _deleted(session, NoteVersion, NoteVersion.note_id.in_(notes))}
+    letters = select(Message.id).where(Message.customer_id == customer.id)
+    gone[ReceivedMail.__tablename__] = await _deleted(session, ReceivedMail, ReceivedMail.message_id.in_(letters))
     for table in GOES:
         gone[table.__tablename__] = await _deleted(session, table, _owned(table, customer.id))
     await session.delete(customer)

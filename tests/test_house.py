@@ -30,6 +30,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
         "workflows.commands",
         "models",
         "providers.documents.press",
+        "providers.letters.desk",
         "providers.gateways.base",
         "providers.notifiers.base",
         "providers.phones.base",

@@ -69,20 +69,6 @@ def set_invoice(paper: InvoicePaper) -> bytes:
     return _compile("".join(sign if sign <= _LATIN_END else NOT_LATIN for sign in text))
 
 
-def invoice_letter(paper: InvoicePaper, *, name: str) -> tuple[str, str]:
-    """Subject and text of the mail that the file goes with, in the same language and formats."""
-    locale = _locale(paper.language)
-    words = WORDS[locale.language]
-    body = words.letter.format(
-        name=name or paper.buyer[0],
-        number=paper.number,
-        date=_day(paper.on, locale),
-        total=_money(paper.total, paper, locale),
-        balance=_money(paper.left_to_pay, paper, locale),
-    )
-    return f"{words.invoice} {paper.number}", f"{body}\n{paper.seller.name}".rstrip() + "\n"
-
-
 def _compile(text: str) -> bytes:
     # Only the fonts that come with typst: what a machine has installed must not change the bytes.
     made: Any = typst.compile(

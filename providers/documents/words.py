@@ -29,7 +29,6 @@ class Words:
     note: str
     test: str
     page: str
-    letter: str
 
 
 ENGLISH: Final = Words(
@@ -50,7 +49,6 @@ ENGLISH: Final = Words(
     note="Credit note {number} of {date}",
     test="Test: not a real invoice",
     page="Page",
-    letter="Hello {name},\n\nplease find attached invoice {number} of {date} over {total}.\nLeft to pay: {balance}.\n",
 )
 WORDS: Final[Mapping[str, Words]] = MappingProxyType(
     {
@@ -73,8 +71,6 @@ WORDS: Final[Mapping[str, Words]] = MappingProxyType(
             note="Gutschrift {number} vom {date}",
             test="Test: keine echte Rechnung",
             page="Seite",
-            letter="Guten Tag {name},\n\nanbei die Rechnung {number} vom {date} über {total}.\n"
-            "Offener Betrag: {balance}.\n",
         ),
         "fr": Words(
             invoice="Facture",
@@ -94,8 +90,6 @@ WORDS: Final[Mapping[str, Words]] = MappingProxyType(
             note="Avoir {number} du {date}",
             test="Test : facture fictive",
             page="Page",
-            letter="Bonjour {name},\n\nvous trouverez ci-joint la facture {number} du {date} de {total}.\n"
-            "Reste à payer : {balance}.\n",
         ),
         "es": Words(
             invoice="Factura",
@@ -115,8 +109,6 @@ WORDS: Final[Mapping[str, Words]] = MappingProxyType(
             note="Nota de crédito {number} del {date}",
             test="Prueba: no es una factura real",
             page="Página",
-            letter="Hola, {name}:\n\nadjuntamos la factura {number} del {date} por {total}.\n"
-            "Pendiente de pago: {balance}.\n",
         ),
     }
 )

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from domain.papers import InvoicePaper, PaperLine, PaperNote, PaperPayment, Seller
 from providers.documents import press
-from providers.documents.press import NOT_DRAWN, Press, invoice_letter, set_invoice
-from providers.documents.words import WORDS
+from providers.documents.press import NOT_DRAWN, Press, set_invoice
 
 MAY = (datetime(2026, 4, 30, 22, tzinfo=UTC), datetime(2026, 5, 31, 22, tzinfo=UTC))
 PAPER = InvoicePaper(
@@ -71,14 +70,6 @@ def test_an_invoice_is_written_as_its_reader_is_used_to(language: str, words: li
     for word in words:
         assert word in text
     assert set_invoice(replace(PAPER, language=language)) != b""
-
-
-@pytest.mark.parametrize("language", sorted(WORDS))
-def test_the_letter_names_the_invoice_in_every_language(language: str) -> None:
-    subject, body = invoice_letter(replace(PAPER, language=language), name="Ada {total}")
-    assert "ABC-0007" in subject
-    assert "Ada {total}" in body, "braces in a name are text"
-    assert "12" in body
 
 
 def test_what_is_left_to_pay_follows_the_status() -> None:
