@@ -207,10 +207,10 @@ WITH late AS (
     JOIN messages AS later ON later.customer_id = m.customer_id AND later.subscription_id = m.subscription_id
         AND later.at >= m.at AND later.event_seq > m.event_seq AND later.template = pair.new
         AND later.resend_of IS NULL
-    JOIN subscription_events AS first ON first.subscription_id = m.subscription_id AND first.seq = m.event_seq
-    JOIN subscription_events AS then ON then.subscription_id = m.subscription_id AND then.seq = later.event_seq
+    JOIN subscription_events AS was ON was.subscription_id = m.subscription_id AND was.seq = m.event_seq
+    JOIN subscription_events AS has ON has.subscription_id = m.subscription_id AND has.seq = later.event_seq
     WHERE m.id = ANY(:ids) AND m.status = 'pending' AND m.resend_of IS NULL
-    AND coalesce(first.data ->> 'invoice_id' = then.data ->> 'invoice_id', true)
+    AND coalesce(was.data ->> 'invoice_id' = has.data ->> 'invoice_id', true)
     GROUP BY m.id
 ),
 dropped AS (

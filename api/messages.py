@@ -42,6 +42,12 @@ class MessageView(View):
     resend_of: str | None
     requested_by: str | None
     document_id: str | None = Field(description="The file that went with it; read it at `/v1/messages/{id}/file`")
+    direction: str = Field(description="`sent` or `received`")
+    sender: str | None = Field(description="Of a received one: the address it says it is from")
+    reply_to: str | None = Field(description="Of a received one: the message it answers")
+    language: str | None
+    template_version: int | None = Field(description="Of `template` in `language`; 0 came with Dunlin")
+    template_trouble: str | None = Field(description="Why the built-in words stood in for the merchant's own")
     audience: str
     template: str
     recipient: str
@@ -54,9 +60,10 @@ class MessageView(View):
 
 
 class MessageDetail(MessageView):
-    """A message with its text."""
+    """A message with its words. `html`: sent or received beside the text; show it in a frame that runs nothing."""
 
     body: str
+    html: str | None
 
 
 class MessageQuery(PageQuery):
@@ -65,7 +72,7 @@ class MessageQuery(PageQuery):
     customer_id: Identifier | None = None
     subscription_id: Identifier | None = None
     refund_id: Identifier | None = None
-    status: Literal["pending", "sent", "refused"] | None = None
+    status: Literal["pending", "sent", "refused", "overtaken", "bounced", "received"] | None = None
     template: Code | None = None
     audience: Literal["customer", "staff"] | None = None
 

@@ -49,7 +49,8 @@ class StuckView(View):
     """Something that waits for a person, or has been tried for too long."""
 
     kind: str = Field(
-        description="`subscription`, `charge`, `refund`, `message`, `difference`, `gateway_event`, `task`, `step`"
+        description="`subscription`, `charge`, `refund`, `message`, `message_template`, `difference`,"
+        " `gateway_event`, `task`, `step`"
     )
     id: str
     subscription_id: str | None

@@ -73,6 +73,9 @@ _TABLE: Final[tuple[tuple[tuple[Role, ...], tuple[str, ...]], ...]] = (
     (_LEADS, ("create_product", "change_product", "archive_product", "create_price", "archive_price")),
     (_LEADS, ("preview_price_move", "create_price_move", "pause_price_move", "resume_price_move", "stop_price_move")),
     (_LEADS, ("create_policy", "change_policy")),
+    # What customers read: the words are for leads, how they look is for whoever talks to customers.
+    (_AGENTS, ("preview_message_template",)),
+    (_LEADS, ("set_message_template", "reset_message_template", "test_message_template")),
     (_LEADS, ("set_refund_rules", "set_dispute_rules", "set_seller")),
     # Our books and the gateways'.
     (_LEADS_AND_OPS, ("create_settlement_run", "create_reconciliation_run", "resolve_difference")),

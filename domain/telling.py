@@ -114,3 +114,11 @@ def _template_for(entry: Entry) -> str | None:
     if entry.kind == "retry_planned":
         return _FAILED[RetryMessage(str(entry.data["message"]))]
     return _BY_KIND.get(entry.kind)
+
+
+def lines_of(template: str) -> tuple[str, str | None] | None:
+    """The kind of line that becomes this letter, and its notice where several letters come from one kind."""
+    for message, name in _FAILED.items():
+        if name == template:
+            return "retry_planned", str(message)
+    return next(((kind, None) for kind, name in _BY_KIND.items() if name == template), None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 from sqlalchemy import select, text
@@ -67,13 +66,3 @@ async def versions(
 ) -> Page[LetterTemplate]:
     statement = select(LetterTemplate).where(LetterTemplate.event == event, LetterTemplate.language == language)
     return await page(session, statement, VERSIONS, after=after, limit=limit)
-
-
-async def in_force(session: AsyncSession) -> Sequence[LetterTemplate]:
-    """The last version of each event and language; one without words is back to the built-in ones."""
-    statement = (
-        select(LetterTemplate)
-        .distinct(LetterTemplate.event, LetterTemplate.language)
-        .order_by(LetterTemplate.event, LetterTemplate.language, LetterTemplate.version.desc())
-    )
-    return (await session.scalars(statement)).all()

@@ -35,6 +35,22 @@ _NEXT_OF_REFUND: Final = {
 }
 
 
+# The trouble names language and version of the template that failed; a newer version ends it.
+_FAILING: Final = text(
+    """
+SELECT t.event, t.language, count(*) AS letters, min(m.template_trouble) AS trouble, min(m.recorded_at) AS since
+FROM (
+    SELECT DISTINCT ON (event, language) event, language, version, subject FROM letter_templates
+    ORDER BY event, language, version DESC
+) AS t
+JOIN messages AS m ON m.template = t.event AND m.template_trouble IS NOT NULL
+    AND starts_with(m.template_trouble, concat(t.language, ', version ', t.version, ':'))
+WHERE t.subject IS NOT NULL
+GROUP BY t.event, t.language ORDER BY since, t.event, t.language LIMIT :limit
+"""
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Stuck:
     """One thing that does not move by itself, or not fast enough. `owner` and `task_id` are of its open task."""
@@ -57,6 +73,7 @@ async def stuck(session: AsyncSession, *, limit: int, older_than_minutes: int) -
         *await _subscriptions(session, limit),
         *await _charges(session, limit, before),
         *await _messages(session, limit),
+        *await _templates(session, limit),
         *await _refunds(session, limit, before),
         *await _differences(session, limit),
         *await _gateway_events(session, limit, before),
@@ -107,6 +124,23 @@ async def _messages(session: AsyncSession, limit: int) -> list[Stuck]:
     return [
         Stuck("message", m.id, m.subscription_id, m.customer_id, m.error or m.status, m.recorded_at, "check mail")
         for m in rows
+    ]
+
+
+async def _templates(session: AsyncSession, limit: int) -> list[Stuck]:
+    """Templates in force that failed when it counted: letters went out with the built-in words meanwhile."""
+    rows = await session.execute(_FAILING, {"limit": limit})
+    return [
+        Stuck(
+            "message_template",
+            f"{row.event}/{row.language}",
+            None,
+            None,
+            f"{row.letters} letter(s) went out with the built-in words: {row.trouble}",
+            row.since,
+            "write a new version, or go back to the built-in words",
+        )
+        for row in rows
     ]
 
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from temporalio.client import ActivityFailureError, Client
 from temporalio.common import ActivityIDConflictPolicy
 
+from activities.courier import TemporalCourier
 from activities.invoice_letters import InvoiceLetterRequest
 from activities.resend import ResendRequest
 from domain.errors import Broken
@@ -47,6 +48,10 @@ class MessageCommands:
             await answered(run, noun="message")
         except ActivityFailureError as error:
             raise Broken(f"message {message_id} could not be sent again: {error.cause}") from error
+
+    async def dispatch(self, message_id: str) -> None:
+        """See to the sending of a message whose row is there; returns when it is sure to be tried."""
+        await TemporalCourier(self._client, self._task_queue).dispatch([message_id])
 
     async def write(self, letter_id: str) -> None:
         """Make the message of a letter that is wished for; returns when its row is there and its sending sure to be
