@@ -16,6 +16,7 @@ from collections.abc import Generator
 from contextlib import AsyncExitStack
 from typing import Final
 
+import structlog
 import uvicorn
 import uvloop
 from fastapi import FastAPI
@@ -120,11 +121,24 @@ async def _serve(settings: Settings, app: FastAPI) -> None:
     await server.serve()
 
 
+def configure_logs(level: str) -> None:
+    """Lines with time and level. A traceback shows code, never the values in it: those hold keys, tokens and names."""
+    logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # its lines hold tokens of payment methods
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+    )
+
+
 def main() -> int:
     settings = load()
     zoneinfo.reset_tzpath(to=())  # time zones come from the pinned tzdata, the same on every machine
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # its lines hold tokens of payment methods
+    configure_logs(settings.log_level)
     return uvloop.run(run(settings))
 
 
