@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -10,7 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from domain.links import Link
-from models.billing import Attempt
+from models.billing import Attempt, Invoice
 from models.links import CustomerLink
 from models.paging import KeyPart, Keyset, Page, page
 
@@ -52,3 +53,13 @@ async def tries_by_link(session: AsyncSession, invoice_id: str, trigger: str, *,
         Attempt.recorded_at > func.now() - literal(within),
     )
     return int(await session.scalar(statement) or 0)
+
+
+async def open_invoices(session: AsyncSession, customer_id: str) -> Sequence[Invoice]:
+    """A customer's invoices that are not paid yet, oldest first."""
+    statement = (
+        select(Invoice)
+        .where(Invoice.customer_id == customer_id, Invoice.status == "open")
+        .order_by(Invoice.issued_at, Invoice.number)
+    )
+    return (await session.scalars(statement)).all()

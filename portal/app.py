@@ -23,7 +23,7 @@ from starlette.types import ASGIApp
 from domain.errors import InvalidInput, Refused, Unavailable
 from domain.links import LinkKind, Standing
 from domain.papers import Seller
-from portal import pay
+from portal import pay, renew
 from portal.context import Portal, portal_of
 from portal.edge import Edge, ForeignForm
 from portal.frame import FOLDER, Frame, message
@@ -47,6 +47,9 @@ PAGES: Final[Mapping[LinkKind, Pages]] = MappingProxyType(
     {
         LinkKind.PAY_INVOICE: Pages(
             pay.show, {("GET", "card"): pay.confirm_card, ("POST", "pay"): pay.pay, ("POST", "card"): pay.pay_with_card}
+        ),
+        LinkKind.UPDATE_CARD: Pages(
+            renew.show, {("GET", "card"): renew.confirm_card, ("POST", "card"): renew.use_card}
         ),
     }
 )

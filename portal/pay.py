@@ -33,7 +33,7 @@ from portal.context import Portal, portal_of
 from portal.edge import form_of
 from portal.frame import page
 from portal.opened import NoSuchLink, Opened, still_open
-from portal.wallet import Brought, brought, card_form, checked_token, keep, token_in
+from portal.wallet import Brought, brought, card_form, checked_token, keep, token_in, unusable
 from providers.gateways.base import HostedPages
 
 REFRESH_S: Final = 5
@@ -119,7 +119,7 @@ async def confirm_card(request: Request, found: Opened) -> Response:
         due = await _due(portal, session, found.subject_id)
         card = await _card(portal, session, due, token)
     if card is None:
-        return _unusable(found, portal)
+        return unusable(found, portal)
     if not can_pay(due.stands) or due.too_often:
         return RedirectResponse(found.path, 303)
     locale = shown.locale_of(due.paper.language)
@@ -147,7 +147,7 @@ async def pay_with_card(request: Request, found: Opened) -> Response:
         due = await _due(portal, session, found.subject_id)
         card = await _card(portal, session, due, token)
         if card is None:
-            return _unusable(found, portal)
+            return unusable(found, portal)
         if not can_pay(due.stands) or due.too_often or len(due.attempts) != seen:
             return RedirectResponse(found.path, 303)
         payer = await customer(session, due.owner.id, lock=True)
@@ -157,7 +157,7 @@ async def pay_with_card(request: Request, found: Opened) -> Response:
         try:
             method = await keep(session, payer, card, first=declined, why=REASON)
         except Refused:
-            return _unusable(found, portal)
+            return unusable(found, portal)
     return await _collect(portal, found, due, method.id, seen)
 
 
@@ -202,19 +202,6 @@ async def _card(portal: Portal, session: AsyncSession, due: Due, token: str) -> 
         return await brought(portal, session, due.owner.id, token)
     except Refused:
         return None
-
-
-def _unusable(found: Opened, portal: Portal) -> Response:
-    again = card_form(portal, found)
-    return page(
-        found.frame(),
-        "unusable.html",
-        409,
-        title="This card cannot be used",
-        text="Please enter another one, or ask us. Nothing was charged.",
-        another=again,
-        path=found.path,
-    )
 
 
 def _offered(due: Due, method_id: str) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
+from starlette.responses import Response
 
 from domain.errors import InvalidInput, Refused
 from domain.ids import derive
@@ -13,6 +14,7 @@ from domain.links import PATH
 from models import Customer, CustomerChange, PaymentMethod
 from models.wallet import is_somebody_elses, masked, put_in
 from portal.context import Portal
+from portal.frame import page
 from portal.opened import Opened
 from providers.gateways.base import Gateway, HostedPages, MethodDetails
 
@@ -88,3 +90,16 @@ async def keep(
         session.add(change)
         await session.flush()
     return kept
+
+
+def unusable(found: Opened, portal: Portal) -> Response:
+    """The card is unknown, somebody else's, or may not be used here: which of them is not said."""
+    return page(
+        found.frame(),
+        "unusable.html",
+        409,
+        title="This card cannot be used",
+        text="Please enter another one, or ask us. Nothing was charged.",
+        another=card_form(portal, found),
+        path=found.path,
+    )
