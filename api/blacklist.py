@@ -138,18 +138,20 @@ async def refuse_blacklisted_command(session: AsyncSession, subscription_id: str
     """Raises `Refused` for a command that is a new order of a blacklisted customer, or names a blacklisted card.
 
     An order is a charge besides the cycles, and beginning again. What a running subscription owes is collected from
-    cards that are not blacklisted.
+    cards that are not blacklisted. Raises `InvalidInput` for a method that whoever pays does not have.
     """
     if not isinstance(command, ChargeNow | CollectNow | Restart):
         return
     row = found(await subscription(session, subscription_id), "subscription")
+    reader = found(await customer(session, row.customer_id), "customer")
     if not isinstance(command, CollectNow):
-        await refuse_blacklisted(session, found(await customer(session, row.customer_id), "customer"))
-    elif command.method_id is not None:
-        payer = found(await customer(session, row.customer_id), "customer")
-        card = await method(session, payer.payer_id, command.method_id)
-        if card is not None:
-            await refuse_blacklisted_card(session, card.fingerprint)
+        await refuse_blacklisted(session, reader)
+    if isinstance(command, Restart) or command.method_id is None:
+        return
+    card = known(await method(session, reader.payer_id, command.method_id), "payment_method_id", "payment method")
+    if card.closed_at is not None:
+        raise InvalidInput("payment_method_id", "the bank has closed it; name another one", code="method_closed")
+    await refuse_blacklisted_card(session, card.fingerprint)
 
 
 def _mark(body: EntryNew) -> Mark:

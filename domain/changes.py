@@ -132,12 +132,12 @@ def change_date(state: State, command: ChangeDate, actor: str, reason: str, now:
     """
     new_due = whole_second(command.next_due)
     if not now < new_due <= now + DATE_MOVE_MAX:
-        raise InvalidInput("next_due", f"must be in the future, at most {DATE_MOVE_MAX.days} days from now")
+        raise InvalidInput("next_due_at", f"must be in the future, at most {DATE_MOVE_MAX.days} days from now")
     old_due, current = due_at(state), state.period
     if old_due is None or current is None:
         raise Broken("a date is changed where no period has begun")
     if current.start >= new_due:
-        raise InvalidInput("next_due", f"must be after {current.start.isoformat()}, up to when is billed already")
+        raise InvalidInput("next_due_at", f"must be after {current.start.isoformat()}, up to when is billed already")
     state = state.note(
         now, "date_changed", actor=actor, reason=reason, old_due=old_due.isoformat(), new_due=new_due.isoformat(),
         prorate=command.prorate,

@@ -120,6 +120,11 @@ async def test_an_open_invoice_is_paid_by_hand(live: Caller) -> None:
     customer = await new_customer(live, None)
     subscription = await started(live, customer, await new_price(live))
     invoice = subscription["live"]["open_invoice"]["id"]
+    stranger = await new_customer(live)
+    theirs = (await live.get(f"/v1/customers/{stranger}/payment-methods")).json()["items"][0]["id"]
+    for path in (f"/v1/invoices/{invoice}/pay", f"/v1/subscriptions/{subscription['id']}/collect"):
+        refused = await live.post(path, {"payment_method_id": theirs})
+        assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "payment_method_id")
     still_open = (await live.post(f"/v1/invoices/{invoice}/pay")).json()
     assert still_open["status"] == "open"
     await live.made(f"/v1/customers/{customer}/payment-methods", {"token": CARD})
@@ -195,6 +200,12 @@ async def test_a_refusal_says_what_is_allowed_and_changes_nothing(live: Caller) 
         ("change-date", {"next_due_at": "2027-02-30T09:00:00Z"}, "next_due_at"),
         ("change-date", {"next_due_at": "2027-02-20T09:00:00"}, "next_due_at"),
         ("change-date", {"next_due_at": 1800000000}, "next_due_at"),
+        ("change-date", {"next_due_at": "2020-01-01T00:00:00Z"}, "next_due_at"),
+        (
+            "charge",
+            {"amount": 5, "currency": "EUR", "description": "x", "payment_method_id": "pm_nobody"},
+            "payment_method_id",
+        ),
         ("pause", {"when": "tomorrow"}, "when"),
         ("cancel", {"refund": "all"}, "refund"),
         ("credit", {"amount": 0, "currency": "EUR"}, "amount"),

@@ -483,7 +483,7 @@ def test_a_date_that_cannot_be(wanted: str) -> None:
     story = april().until("2026-04-16 12:00")
     with pytest.raises(InvalidInput, match="at most 732 days from now") as refusal:
         story.does(ChangeDate(at(wanted)))
-    assert refusal.value.field == "next_due"
+    assert refusal.value.field == "next_due_at"
 
 
 def test_a_date_before_what_is_paid_already() -> None:
@@ -491,7 +491,7 @@ def test_a_date_before_what_is_paid_already() -> None:
     for wanted in ("2026-04-20 12:00", "2026-05-01 10:00"):
         with pytest.raises(InvalidInput, match="after 2026-05-01") as refusal:
             story.does(ChangeDate(at(wanted)))
-        assert refusal.value.field == "next_due"
+        assert refusal.value.field == "next_due_at"
     story.does(ChangeDate(at("2026-05-20 12:00")))
     assert story.due == "2026-05-20 12:00"
 
