@@ -13,6 +13,7 @@ from rich.console import Console
 from sqlalchemy import make_url
 
 import cli_import
+import cli_inbox
 import settings
 from api import keys, staff
 from bench.customers import generate
@@ -202,6 +203,18 @@ def import_file(
     """
     wanted = cli_import.Wanted(file, mapping, cut_over, api_key, refused, kind)
     raise typer.Exit(cli_import.import_file(wanted, settings.load()))
+
+
+@app.command("inbox")
+def inbox(
+    source: Annotated[Path, typer.Argument(help="An mbox, a maildir, one mail, or - for a mail server's pipe.")],
+    api_key: Annotated[str | None, typer.Option(help="In place of DUNLIN_API_KEY.")] = None,
+) -> None:
+    """Hand received mail to the API; what was handed in before is known. docs/messages.md says where it lands.
+
+    Status 1: some was refused. Status 2: nothing could be done.
+    """
+    raise typer.Exit(cli_inbox.hand_in(source, api_key, settings.load()))
 
 
 async def _bench_search(plan: SearchPlan, output: Path) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import time
@@ -57,7 +58,7 @@ class Wanted:
 def import_file(wanted: Wanted, chosen: Settings) -> int:
     """Import and return the exit status: 0 all rows are applied or known, 1 some were refused, 2 nothing was done."""
     try:
-        api = Api(_address(chosen), wanted.api_key or chosen.api_key or _kept_key(chosen))
+        api = Api(address_of(chosen), wanted.api_key or chosen.api_key or kept_key(chosen))
         with api.http:
             return _import(wanted, api)
     except CannotImport as error:
@@ -145,6 +146,12 @@ class Api:
             self.http.build_request("POST", path, json=body, headers={"Idempotency-Key": str(uuid.uuid4())})
         )
 
+    def hand_in(self, path: str, content: bytes, media_type: str) -> httpx.Response:
+        """A file as it is, under a key made from it: the same one again is the same request."""
+        key = hashlib.sha256(content).hexdigest()
+        headers = {"Idempotency-Key": key, "Content-Type": media_type}
+        return self._ask(self.http.build_request("POST", path, content=content, headers=headers))
+
     def _ask(self, request: httpx.Request) -> httpx.Response:
         give_up = time.monotonic() + AWAY_S_MAX
         while True:
@@ -178,11 +185,11 @@ def _problem(response: httpx.Response) -> str:
         return f"The API answers {response.status_code}: {response.text[:200]}"
 
 
-def _address(chosen: Settings) -> str:
+def address_of(chosen: Settings) -> str:
     return chosen.public_url or f"http://{chosen.api_host}:{chosen.api_port}"
 
 
-def _kept_key(chosen: Settings) -> str:
+def kept_key(chosen: Settings) -> str:
     """The key of the stack on this machine."""
     path = chosen.data_dir / "api-key"
     try:

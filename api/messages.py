@@ -17,9 +17,11 @@ from domain.errors import NotFound, Refused
 from models import Document
 from models.queries_billing import MESSAGES, BillingFilter, message, messages
 from models.queries_customers import customer
+from models.queries_inbound import received
 
 PENDING: Final = "pending"
 CUSTOMER: Final = "customer"
+SENT: Final = "sent"
 _PDF: Final[dict[int | str, dict[str, Any]]] = {
     200: {"content": {"application/pdf": {"schema": {"type": "string", "format": "binary"}}}, "description": "PDF/A"}
 }
@@ -59,11 +61,20 @@ class MessageView(View):
     sent_at: Instant | None
 
 
+class ReceivedPart(View):
+    """What a received mail is, and by what it was put where it is: the message it answers, its address, a person."""
+
+    kind: str = Field(description="`mail`, `auto_reply` or `bounce`")
+    matched_by: str | None = Field(description="`message`, `address`, `person`; null: it is nobody's yet")
+    why: str
+
+
 class MessageDetail(MessageView):
-    """A message with its words. `html`: sent or received beside the text; show it in a frame that runs nothing."""
+    """A message with its words. `html` goes beside the text; show it in a frame that runs nothing."""
 
     body: str
     html: str | None
+    received: ReceivedPart | None = Field(default=None, description="Of a received one: why it is on this page")
 
 
 class MessageQuery(PageQuery):
@@ -75,6 +86,7 @@ class MessageQuery(PageQuery):
     status: Literal["pending", "sent", "refused", "overtaken", "bounced", "received"] | None = None
     template: Code | None = None
     audience: Literal["customer", "staff"] | None = None
+    direction: Literal["sent", "received"] | None = None
 
 
 @router.get("/messages")
@@ -88,6 +100,7 @@ async def list_messages(services: ServicesDep, query: Annotated[MessageQuery, Qu
             template=query.template,
             refund_id=query.refund_id,
             audience=query.audience,
+            direction=query.direction,
             after=query.after(MESSAGES),
             limit=query.limit,
         )
@@ -123,6 +136,8 @@ async def resend_message(
         reader = None
         if row.customer_id is not None:
             reader = found(await customer(session, row.customer_id), "customer")
+    if row.direction != SENT:
+        raise Refused("not_sent", "This message was received; there is nothing of ours to send again.")
     if row.status == PENDING:
         raise Refused("not_sent_yet", "This message is still on its way: it is tried for three days by itself.")
     recipient = reader.email if reader is not None and row.audience == CUSTOMER else row.recipient
@@ -134,4 +149,8 @@ async def resend_message(
 
 async def _detail(services: Services, message_id: str) -> MessageDetail:
     async with services.database.session() as session:
-        return MessageDetail.model_validate(found(await message(session, message_id), "message"))
+        view = MessageDetail.model_validate(found(await message(session, message_id), "message"))
+        if view.direction == SENT:
+            return view
+        kept = await received(session, message_id)
+        return view.model_copy(update={"received": ReceivedPart.model_validate(kept) if kept else None})

@@ -74,7 +74,7 @@ _TABLE: Final[tuple[tuple[tuple[Role, ...], tuple[str, ...]], ...]] = (
     (_LEADS, ("preview_price_move", "create_price_move", "pause_price_move", "resume_price_move", "stop_price_move")),
     (_LEADS, ("create_policy", "change_policy")),
     # What customers read: the words are for leads, how they look is for whoever talks to customers.
-    (_AGENTS, ("preview_message_template",)),
+    (_AGENTS, ("preview_message_template", "hand_in_mail", "assign_mail")),
     (_LEADS, ("set_message_template", "reset_message_template", "test_message_template")),
     (_LEADS, ("set_refund_rules", "set_dispute_rules", "set_seller")),
     # Our books and the gateways'.

@@ -158,6 +158,7 @@ async def messages(
     template: str | None,
     refund_id: str | None,
     audience: str | None,
+    direction: str | None = None,
     after: tuple[KeyPart, ...] | None,
     limit: int,
 ) -> Page[Message]:
@@ -169,6 +170,7 @@ async def messages(
         Message.template: template,
         Message.refund_id: refund_id,
         Message.audience: audience,
+        Message.direction: direction,
     }
     for column, value in same.items():
         if value is not None:

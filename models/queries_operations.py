@@ -117,7 +117,12 @@ async def _charges(session: AsyncSession, limit: int, before: ColumnElement[Any]
 async def _messages(session: AsyncSession, limit: int) -> list[Stuck]:
     rows = await session.scalars(
         select(Message)
-        .where(or_(Message.status == "refused", and_(Message.status == "pending", Message.tries >= TRIES_BEFORE_STUCK)))
+        .where(
+            or_(
+                Message.status.in_(("refused", "bounced")),
+                and_(Message.status == "pending", Message.tries >= TRIES_BEFORE_STUCK),
+            )
+        )
         .order_by(Message.recorded_at, Message.id)
         .limit(limit)
     )
