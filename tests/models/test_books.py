@@ -127,3 +127,29 @@ async def test_a_database_knows_whether_it_is_migrated(postgres_server: Server, 
     empty = Database.connect(await postgres_server.new_database(template=None), application_name="tests", pool_max=1)
     assert await revision_of(empty) is None
     await empty.close()
+
+
+INVOICE = """
+INSERT INTO invoices (id, number, customer_id, subscription_id, cycle, reason, sequence, currency, total,
+    credit_applied, amount_due, status, issued_at, local_date, test_mode)
+VALUES ('inv', 'A-1', 'cus', 'sub', 1, 'cycle', 0, 'EUR', 1000, 0, 1000, 'paid', now(), '2027-01-01', false);
+INSERT INTO attempts (id, invoice_id, subscription_id, customer_id, number, reference, trigger, amount, currency,
+    status, at, test_mode)
+VALUES ('att', 'inv', 'sub', 'cus', 1, 'charge:sub:1:1', 'due', 1000, 'EUR', 'approved', now(), false)
+"""
+
+
+@pytest.mark.parametrize("amount", [-1, 1001])
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        ("UPDATE attempts SET returned = {}", "ck_attempts_returned"),
+        ("UPDATE invoices SET credited = {}", "ck_invoices_credited"),
+    ],
+)
+async def test_no_more_is_given_back_than_was_taken(
+    fresh_database: Database, change: str, rule: str, amount: int
+) -> None:
+    await run(fresh_database, CUSTOMER, SUBSCRIPTION, INVOICE, change.format(1000))
+    with pytest.raises(IntegrityError, match=rule):
+        await run(fresh_database, change.format(amount))
