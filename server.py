@@ -29,6 +29,7 @@ from domain.links import PATH, LinkMaker
 from models.session import Database, revision_of, revision_of_code
 from portal.app import create_portal
 from portal.context import Portal
+from providers.fulfilment.registry import open_provider
 from providers.gateways.registry import open_gateway
 from providers.phones.http import HookSwitch
 from settings import EXIT_BAD_SETTINGS, SECRET_KEY_RULE, Settings, load
@@ -93,7 +94,19 @@ async def run(settings: Settings) -> int:
             stack.push_async_callback(phone.aclose)
         address = settings.public_url or f"http://{settings.api_host}:{settings.api_port}"
         links = LinkMaker.from_setting(settings.secret_key, address)
-        services = Services(database, commands, {gateway.name: gateway}, vault=vault, phone=phone, links=links)
+        shipper = open_provider(
+            settings.fulfilment_url, settings.fulfilment_secret, timeout_s=settings.fulfilment_timeout_s
+        )
+        stack.push_async_callback(shipper.aclose)
+        services = Services(
+            database,
+            commands,
+            {gateway.name: gateway},
+            vault=vault,
+            phone=phone,
+            links=links,
+            shipper=shipper,
+        )
         portal = Portal(database, commands, services.gateways, links, time.monotonic)
         app = create_app(services)
         app.mount(PATH, create_portal(portal))

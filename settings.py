@@ -28,7 +28,17 @@ WEBHOOK_SECRET_RULE: Final = (
     f"must be whsec_ and base64 of {WEBHOOK_SECRET_BYTES_MIN} to {WEBHOOK_SECRET_BYTES_MAX} bytes"
 )
 # A value of these may hold a password: an error names the setting and keeps the value to itself.
-_SECRET: Final = frozenset({"database_url", "api_key", "gateway_webhook_secret", "secret_key", "phone_hook_url"})
+_SECRET: Final = frozenset(
+    {
+        "database_url",
+        "api_key",
+        "gateway_webhook_secret",
+        "secret_key",
+        "phone_hook_url",
+        "fulfilment_url",
+        "fulfilment_secret",
+    }
+)
 
 
 def _postgresql_url(url: str) -> str:
@@ -113,6 +123,11 @@ class Settings(BaseSettings):
     public_url: HttpUrl | None = None
     # Asked to ring an agent and put a customer through. None: there is no phone switch.
     phone_hook_url: Annotated[HttpUrl | None, Field(repr=False)] = None
+    # Where parcels are handed off, and what that provider and we sign with. None: parcels are fetched as files.
+    fulfilment_url: Annotated[HttpUrl | None, Field(repr=False)] = None
+    fulfilment_secret: Annotated[WebhookSecret | None, Field(repr=False)] = None
+    # Only for a provider that sends nothing: parcels of test-mode subscriptions are handed off, too.
+    fulfilment_takes_test_mode: bool = False
     # What second factors are sealed and links are signed with. None with the embedded stack: made once for its folder.
     secret_key: Annotated[SecretKey | None, Field(repr=False)] = None
     # For commands that talk to the API. Not handed on to child processes, which need none.
@@ -133,6 +148,8 @@ class Settings(BaseSettings):
     gateway_calls_per_second_max: Annotated[float, Field(gt=0, le=100_000)] = 200.0
     smtp_timeout_s: Annotated[float, Field(gt=0, le=120)] = 10.0
     phone_timeout_s: Annotated[float, Field(gt=0, le=60)] = 5.0
+    fulfilment_timeout_s: Annotated[float, Field(gt=0, le=60)] = 10.0
+    fulfilment_delay_minutes: Annotated[int, Field(ge=0, le=43_200)] = 0
     db_pool_max: Annotated[int, Field(ge=1, le=1000)] = 20
     workflow_cache_max: Annotated[int, Field(ge=0, le=1_000_000)] = 1000
     workflow_tasks_max: Annotated[int, Field(ge=2, le=10_000)] = 50
@@ -148,6 +165,12 @@ class Settings(BaseSettings):
     def _smtp_is_whole(self) -> Self:
         if self.smtp_host is not None and not self.smtp_port:
             raise ValueError("DUNLIN_SMTP_PORT: must be set together with DUNLIN_SMTP_HOST")
+        return self
+
+    @model_validator(mode="after")
+    def _fulfilment_is_whole(self) -> Self:
+        if self.fulfilment_url is not None and self.fulfilment_secret is None:
+            raise ValueError("DUNLIN_FULFILMENT_SECRET: must be set together with DUNLIN_FULFILMENT_URL")
         return self
 
     def environment(self) -> dict[str, str]:

@@ -22,6 +22,8 @@ from temporalio.worker import PollerBehaviorAutoscaling, UnsandboxedWorkflowRunn
 from activities.courier import Messages, TemporalCourier
 from activities.credits import Credits
 from activities.disputes import Disputes
+from activities.fulfilment_batches import FulfilmentBatches
+from activities.fulfilments import Fulfilments
 from activities.imports import Imports
 from activities.invoice_letters import InvoiceLetters
 from activities.payments import Payments
@@ -38,6 +40,8 @@ from activities.staff_letters import StaffLetters
 from activities.vouchers import Vouchers
 from models.session import Database, revision_of, revision_of_code
 from providers.documents.press import Press
+from providers.fulfilment.base import FulfilmentProvider
+from providers.fulfilment.registry import open_provider
 from providers.gateways.base import Gateway
 from providers.gateways.registry import open_gateway
 from providers.notifiers.smtp import SmtpNotifier
@@ -47,6 +51,7 @@ from workflows.commands import Commands
 from workflows.converter import data_converter
 from workflows.credit import CreditWorkflow, VoucherExpiryWorkflow
 from workflows.dispute import GatewayEventWorkflow
+from workflows.fulfilment import FulfilmentWorkflow
 from workflows.import_file import ImportWorkflow
 from workflows.price_move import PriceMoveWorkflow
 from workflows.refund import RefundWorkflow
@@ -89,7 +94,9 @@ def tuning(settings: Settings) -> Tuning:
     )
 
 
-def build(settings: Settings, client: Client, database: Database, gateway: Gateway) -> Worker:
+def build(
+    settings: Settings, client: Client, database: Database, gateway: Gateway, provider: FulfilmentProvider
+) -> Worker:
     """A worker with all workflows and activities of this code."""
     queue = settings.temporal_task_queue
     courier = TemporalCourier(client, queue)
@@ -108,7 +115,12 @@ def build(settings: Settings, client: Client, database: Database, gateway: Gatew
     letters, reminders = StaffLetters(database, courier), Reminders(database, courier)
     invoice_letters = InvoiceLetters(database, courier, Press())
     messages = Messages(database, notifier, settings.smtp_from)
-    disputes = Disputes(database, commands)
+    disputes = Disputes(database, commands, courier)
+    delay = timedelta(minutes=settings.fulfilment_delay_minutes)
+    fulfilments = Fulfilments(
+        database, provider, courier, delay=delay, takes_test_mode=settings.fulfilment_takes_test_mode
+    )
+    batches = FulfilmentBatches(database, provider, delay=delay)
     settlements, reconciliations = Settlements(database, gateways), Reconciliations(database, gateways)
     differences = Differences(database, gateways)
     return Worker(
@@ -118,6 +130,7 @@ def build(settings: Settings, client: Client, database: Database, gateway: Gatew
             SubscriptionWorkflow,
             BillingRunWorkflow,
             CreditWorkflow,
+            FulfilmentWorkflow,
             GatewayEventWorkflow,
             ImportWorkflow,
             PriceMoveWorkflow,
@@ -152,6 +165,11 @@ def build(settings: Settings, client: Client, database: Database, gateway: Gatew
             reminders.remind,
             disputes.take,
             disputes.follow,
+            fulfilments.see_to,
+            fulfilments.command,
+            fulfilments.hear_of,
+            fulfilments.hear_of_many,
+            batches.hand_off_batch,
             settlements.open_settlement,
             settlements.settle_page,
             reconciliations.open_reconciliation,
@@ -204,10 +222,14 @@ async def run(settings: Settings) -> int:
         settings.temporal_address, namespace=settings.temporal_namespace, data_converter=data_converter
     )
     await Schedules(client, settings.temporal_task_queue).ensure()
-    async with build(settings, client, database, gateway):
+    provider = open_provider(
+        settings.fulfilment_url, settings.fulfilment_secret, timeout_s=settings.fulfilment_timeout_s
+    )
+    async with build(settings, client, database, gateway, provider):
         sys.stdout.write("worker ready\n")
         sys.stdout.flush()
         await stop.wait()
+    await provider.aclose()
     await gateway.aclose()
     await database.close()
     return 0

@@ -1,7 +1,8 @@
 """How billing facts reach the books: one statement writes the journal and all that follows from it.
 
 From the entries of a journal come the timeline, invoices with their lines and numbers, ledger entries, messages to
-send, and the subscription's row in lists. Everything has an id made from the entry, so a repetition adds nothing.
+send, what is to be shipped, and the subscription's row in lists. Everything has an id made from the entry, so a
+repetition adds nothing.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from activities.letters import known_as, rows_for
+from activities.shipments import SHIPS, fulfilments_of
 from domain.calendar import local_day
 from domain.errors import Broken
 from domain.explain import attention
@@ -111,6 +113,7 @@ postings AS (
         AS r(entry_id text, position int, account text, currency text, amount bigint)
     JOIN entries ON entries.id = r.entry_id
 )
+/* ships */
 INSERT INTO messages (
     id, customer_id, subscription_id, event_seq, template, recipient, subject, body, html, language, template_version,
     template_trouble, status, at
@@ -123,8 +126,13 @@ FROM jsonb_to_recordset(CAST(:messages AS jsonb)) AS r(
 )
 ON CONFLICT DO NOTHING
 """
-_FIRST: TextClause = text(_WRITE)
-_AGAIN: TextClause = text(_WRITE.replace("/* again */", "ON CONFLICT DO NOTHING"))
+_STATEMENTS: dict[tuple[bool, bool], TextClause] = {
+    (first, bool(part)): text(
+        _WRITE.replace("/* again */", "" if first else "ON CONFLICT DO NOTHING").replace("/* ships */", part)
+    )
+    for first in (True, False)
+    for part in (SHIPS, "")
+}
 
 _PAYER: TextClause = text(
     f"""
@@ -195,7 +203,9 @@ async def write_books(
     first: bool = False,
     tell: Sequence[Entry] | None = None,
 ) -> tuple[str, ...]:
-    """Write these journal entries and the row of `state`; returns the ids of the messages to send.
+    """Write these journal entries and the row of `state`; returns the ids of what is to be dispatched.
+
+    These are messages to send and fulfilments to hand off.
 
     One statement; safe to repeat with the same entries. `first`: another outcome of the same step must not have been
     written in the meantime; raises `IntegrityError` where one was. `tell`: the entries that letters are written of,
@@ -203,6 +213,7 @@ async def write_books(
     """
     named = [(method.id, str(method)) for method in to.methods]
     messages = rows_for(state, entries if tell is None else tell, to.reader, to.letters, named)
+    fulfilments = fulfilments_of(state, entries)
     parameters: dict[str, Any] = {
         "subscription": state.id,
         "customer": state.customer_id,
@@ -216,8 +227,10 @@ async def write_books(
         "messages": _json(messages),
         **_ledger(state, entries),
     }
-    await connection.execute(_FIRST if first else _AGAIN, parameters)
-    return tuple(message["id"] for message in messages)
+    if fulfilments:
+        parameters["fulfilments"] = _json(fulfilments)
+    await connection.execute(_STATEMENTS[first, bool(fulfilments)], parameters)
+    return tuple(each["id"] for each in (*messages, *fulfilments))
 
 
 def _row(state: State, now: datetime) -> dict[str, Any]:

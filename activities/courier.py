@@ -19,6 +19,7 @@ from temporalio.client import Client
 from temporalio.common import ActivityIDConflictPolicy, ActivityIDReusePolicy, RetryPolicy
 from temporalio.exceptions import ActivityAlreadyStartedError
 
+from domain.fulfilment import is_fulfilment
 from domain.ids import derive
 from domain.telling import overtaking
 from models.session import Database
@@ -31,10 +32,10 @@ SEND_RETRY = RetryPolicy(initial_interval=timedelta(seconds=2), maximum_interval
 
 
 class Courier(Protocol):
-    """Sees to it that messages are sent."""
+    """Sees to it that messages are sent and parcels handed off."""
 
     async def dispatch(self, messages: Sequence[str]) -> None:
-        """Returns when the sending of these messages (by id) is sure to be tried."""
+        """Returns when the sending of these (ids of messages, and of fulfilments) is sure to be tried."""
         ...
 
 
@@ -51,6 +52,9 @@ class TemporalCourier:
         self._running: asyncio.Task[None] | None = None
 
     async def dispatch(self, messages: Sequence[str]) -> None:
+        for parcel in (each for each in messages if is_fulfilment(each)):
+            await self._see_to(parcel)
+        messages = [each for each in messages if not is_fulfilment(each)]
         if not messages:
             return
         loop = asyncio.get_running_loop()
@@ -62,6 +66,17 @@ class TemporalCourier:
         if self._running is None or self._running.done():
             self._running = loop.create_task(self._drain())
         await asyncio.gather(*futures)
+
+    async def _see_to(self, fulfilment: str) -> None:
+        """Wake its workflow, or start it: one looks at a parcel at a time, and does what its row says is next."""
+        await self._client.start_workflow(
+            "Fulfilment",
+            fulfilment,
+            id=f"fulfilment:{fulfilment}",
+            task_queue=self._task_queue,
+            start_signal="look",
+            static_summary=f"Fulfilment {fulfilment}",
+        )
 
     async def _drain(self) -> None:
         while self._waiting:

@@ -17,7 +17,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio import activity
 
 from activities.blacklist import blacklist
+from activities.courier import Courier
 from activities.ledger import DoubleEntry, post
+from activities.parcels import stop_unpaid
 from activities.runs import Door
 from activities.tasks import NewTask, close_task, move_deadline, open_task
 from domain.blacklist import marks
@@ -75,11 +77,12 @@ class _Sale:
 
 
 class Disputes:
-    """Activities of disputes. `door` leads to the subscriptions."""
+    """Activities of disputes. `door` leads to the subscriptions, `courier` to the parcels that are asked back."""
 
-    def __init__(self, database: Database, door: Door) -> None:
+    def __init__(self, database: Database, door: Door, courier: Courier) -> None:
         self._database = database
         self._door = door
+        self._courier = courier
 
     @activity.defn(name="take_gateway_event")
     async def take(self, request: GatewayEventRequest) -> TakenEvent:
@@ -103,7 +106,9 @@ class Disputes:
             await connection.execute(_LOCK, {"id": dispute_id})
             outcomes = await _take_waiting(connection, request.gateway, dispute_id)
             due = await connection.scalar(_IS_DUE, {"id": dispute_id, "due": DUE})
-            return TakenEvent(outcomes.get(request.event_id, "known"), dispute_id if due else None)
+            parcels = (await connection.execute(_PARCELS, {"id": dispute_id})).scalars().all()
+        await self._courier.dispatch(parcels)
+        return TakenEvent(outcomes.get(request.event_id, "known"), dispute_id if due else None)
 
     @activity.defn(name="follow_dispute")
     async def follow(self, dispute_id: str) -> None:
@@ -209,6 +214,7 @@ async def _fold(connection: AsyncConnection, gateway: str, dispute_id: str, even
         consequence["blacklisted"] = sorted(mark.kind.value for mark in listed)
     await connection.execute(_WRITE, _row(gateway, dispute_id, event, sale, after, consequence))
     await _post(connection, gateway, dispute_id, event, sale, folded)
+    await stop_unpaid(connection, sale.invoice)
     await _tell_people(connection, dispute_id, known, after, sale)
     return after.status.value
 
@@ -389,6 +395,12 @@ _IS_DUE = text(
     """
 SELECT true FROM disputes, jsonb_each(consequence) AS each(cause, said)
 WHERE id = :id AND said ->> 'result' = :due LIMIT 1
+"""
+)
+_PARCELS = text(
+    """
+SELECT f.id FROM fulfilments AS f JOIN disputes AS d ON d.invoice_id = f.invoice_id
+WHERE d.id = :id AND f.withdrawal = 'due' ORDER BY f.id
 """
 )
 _CONSEQUENCE = text("SELECT subscription_id, gateway_id, consequence FROM disputes WHERE id = :id")

@@ -29,6 +29,7 @@ class Product:
     id: str
     name: str
     sells: bool
+    physical: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +152,7 @@ async def read_starts(
 
 async def read_products(connection: AsyncConnection, rows: Iterable[Subscriber]) -> dict[str, Product]:
     found = await connection.execute(_PRODUCTS_THERE, {"codes": sorted({row.product_code for row in rows})})
-    return {row.code: Product(row.id, row.name, row.archived_at is None) for row in found}
+    return {row.code: Product(row.id, row.name, row.archived_at is None, row.physical) for row in found}
 
 
 async def read_payers(connection: AsyncConnection, rows: Iterable[Subscriber]) -> dict[str, Payer]:
@@ -168,6 +169,7 @@ def _start(row: Subscriber, product: Product, payer: Payer, *, actor: str, test_
         currency=row.amount.currency,
         quantity=1,
         interval=row.interval,
+        physical=product.physical,
     )
     return Start(
         id=row.id,
@@ -219,7 +221,7 @@ ON CONFLICT DO NOTHING
 """
 )
 
-_PRODUCTS_THERE = text("SELECT id, code, name, archived_at FROM products WHERE code = ANY(:codes)")
+_PRODUCTS_THERE = text("SELECT id, code, name, archived_at, physical FROM products WHERE code = ANY(:codes)")
 
 _PRICES = text(
     """

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from activities.credit_notes import write_credit_note
 from activities.ledger import DoubleEntry, post
+from activities.parcels import stop_unpaid
 from activities.refund_letters import tell_customer, tell_staff
 from activities.tasks import NewTask, close_task, open_task
 from domain.errors import Broken
@@ -37,7 +38,9 @@ def note_id(state: RefundState) -> str:
 async def write_refund(
     connection: AsyncConnection, state: RefundState, entries: Sequence[Entry], now: datetime, *, first: bool = False
 ) -> tuple[str, ...]:
-    """Write the refund's row and these lines with all that follows; returns the ids of its unsent messages.
+    """Write the refund's row and these lines with all that follows; returns what is to be dispatched.
+
+    These are its unsent messages, and parcels that are to be asked back because their payment is.
 
     Safe to repeat with the same lines. `first`: another outcome of the same step must not have been written in the
     meantime; raises `IntegrityError` where one was.
@@ -59,7 +62,8 @@ async def write_refund(
     for entry in entries:
         if entry.seq in fresh:
             await _follow(connection, state, entry)
-    return tuple((await connection.execute(_UNSENT, {"refund": state.id})).scalars())
+    due = await connection.execute(_DUE, {"refund": state.id, "invoice": state.invoice_id})
+    return tuple(due.scalars())
 
 
 async def _follow(connection: AsyncConnection, state: RefundState, entry: Entry) -> None:
@@ -107,6 +111,7 @@ async def _given_back(connection: AsyncConnection, state: RefundState, entry: En
     await _post(connection, state, entry, state.kind.value, RECEIVABLE, cash(state.gateway), paid_out)
     if state.kind is RefundKind.VOID:
         await connection.execute(_VOIDED, {"attempt": state.attempt_id})
+    await stop_unpaid(connection, state.invoice_id)
     await tell_customer(connection, state, entry)
 
 
@@ -215,7 +220,12 @@ RETURNING seq
 """
 _FIRST: TextClause = text(_EVENTS)
 _AGAIN: TextClause = text(_EVENTS.replace("/* again */", "ON CONFLICT DO NOTHING"))
-_UNSENT: TextClause = text("SELECT id FROM messages WHERE refund_id = :refund AND status = 'pending' ORDER BY id")
+_DUE: TextClause = text(
+    """
+SELECT id FROM messages WHERE refund_id = :refund AND status = 'pending'
+UNION ALL SELECT id FROM fulfilments WHERE invoice_id = :invoice AND withdrawal = 'due' ORDER BY id
+"""
+)
 _HOLD_CHARGE: TextClause = text("UPDATE attempts SET returned = returned + :amount WHERE id = :attempt")
 _HOLD_INVOICE: TextClause = text("UPDATE invoices SET credited = credited + :amount WHERE id = :invoice")
 _VOIDED: TextClause = text("UPDATE attempts SET settlement = 'voided' WHERE id = :attempt")

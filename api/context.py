@@ -16,6 +16,7 @@ from domain.errors import InvalidInput
 from domain.links import LinkMaker
 from models.session import Database
 from providers.documents.press import Press
+from providers.fulfilment.base import FulfilmentProvider
 from providers.gateways.base import Gateway
 from providers.phones.base import PhoneSwitch
 from workflows.commands import Commands
@@ -33,6 +34,7 @@ class Services:
     phone: PhoneSwitch | None = None
     press: Press = field(default_factory=Press)
     links: LinkMaker = field(default_factory=LinkMaker)
+    shipper: FulfilmentProvider | None = None
 
     def gateway(self, name: str | None) -> Gateway:
         """The gateway of that name, or the default one. Raises `InvalidInput` for a name not served."""

@@ -41,8 +41,19 @@ REFUND_ROUTES: Final = {
 # The actions of `POST /v1/differences/{id}/resolve`.
 DIFFERENCE_ACTIONS: Final = {"recheck": "recheck", "adopt": "adopt", "dismiss": "dismiss"}
 
+# The commands of `domain.fulfilment`, and of `domain.price_moves` → the last part of their route.
+FULFILMENT_ROUTES: Final = {
+    "hand_off": "hand-off",
+    "ship": "ship",
+    "deliver": "deliver",
+    "return": "return",
+    "reship": "reship",
+    "cancel": "cancel",
+}
+MOVE_ROUTES: Final = {"pause": "pause", "resume": "resume", "stop": "stop"}
+
 
 def routes_of(kinds: tuple[str, ...]) -> list[str]:
     """The commands as callers know them."""
-    names = ROUTES | REFUND_ROUTES | DIFFERENCE_ACTIONS
+    names = ROUTES | REFUND_ROUTES | DIFFERENCE_ACTIONS | FULFILMENT_ROUTES | MOVE_ROUTES
     return [names[kind] for kind in kinds if kind in names]

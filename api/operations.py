@@ -50,7 +50,7 @@ class StuckView(View):
 
     kind: str = Field(
         description="`subscription`, `charge`, `refund`, `message`, `message_template`, `difference`,"
-        " `gateway_event`, `task`, `step`"
+        " `gateway_event`, `fulfilment`, `task`, `step`"
     )
     id: str
     subscription_id: str | None

@@ -16,6 +16,7 @@ from api.credit_notes import CreditNoteView
 from api.customers import ChangeView, CustomerId, CustomerView
 from api.disputes import DisputeView
 from api.fields import Instant, View
+from api.fulfilments import FulfilmentView
 from api.invoices import InvoiceView
 from api.logs import ActivityView
 from api.messages import MessageView
@@ -33,6 +34,7 @@ from models.queries_billing import CHARGES, INVOICES, MESSAGES, BillingFilter, c
 from models.queries_credits import CREDIT_NOTES, VOUCHERS, balances, credit_notes, vouchers
 from models.queries_customers import CHANGES, changes, customer
 from models.queries_disputes import DISPUTES, disputes
+from models.queries_fulfilment import FULFILMENTS, FulfilmentFilter, fulfilments
 from models.queries_logs import ACTIVITY, LogFilter, activity
 from models.queries_refunds import REFUNDS, RefundFilter, refunds
 from models.queries_subscriptions import SUBSCRIPTIONS, Wanted, subscriptions
@@ -112,6 +114,7 @@ class Overview(BaseModel):
     refunds: Part[RefundView]
     disputes: Part[DisputeView]
     invoices_due: Part[InvoiceView]
+    fulfilments: Part[FulfilmentView]
     credit_notes: Part[CreditNoteView]
     vouchers: Part[VoucherView]
     children: Part[CustomerView]
@@ -201,11 +204,13 @@ async def _billing(session: AsyncSession, customer_id: str) -> dict[str, Any]:
     noted = await credit_notes(
         session, customer_id=customer_id, invoice_id=None, disposition=None, test_mode=None, after=None, limit=SHOWN_MAX
     )
+    sent = await fulfilments(session, FulfilmentFilter(customer_id=customer_id), after=None, limit=SHOWN_MAX)
     given = await vouchers(session, customer_id=customer_id, test_mode=None, after=None, limit=SHOWN_MAX)
     left = await balances(session, [each.id for each in given.rows])
     return {
         "subscriptions": _part(subscribed, SUBSCRIPTIONS, SubscriptionView.model_validate, f"/v1/subscriptions?{of}"),
         "invoices_due": _part(due, INVOICES, InvoiceView.model_validate, f"/v1/invoices?{of}&status={OPEN}"),
+        "fulfilments": _part(sent, FULFILMENTS, FulfilmentView.model_validate, f"/v1/fulfilments?{of}"),
         "credit_notes": _part(noted, CREDIT_NOTES, CreditNoteView.model_validate, f"/v1/credit-notes?{of}"),
         "vouchers": _part(given, VOUCHERS, lambda each: voucher_view(each, left[each.id]), f"/v1/vouchers?{of}"),
     }

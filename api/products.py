@@ -39,6 +39,7 @@ class ProductNew(Body):
     name: Name
     description: Paragraph = ""
     options: Annotated[list[Name], Field(max_length=OPTIONS_MAX)] = Field(default_factory=list)
+    physical: bool = Field(default=False, description="It is shipped, for each paid cycle; pinned as prices are")
     dunning_policy_id: Identifier | None = None
 
 
@@ -50,6 +51,7 @@ class ProductPatch(Body):
     name: Name = "-"
     description: Paragraph = ""
     options: Annotated[list[Name], Field(max_length=OPTIONS_MAX)] = Field(default_factory=list)
+    physical: bool = Field(default=False, description="It is shipped, for each paid cycle; pinned as prices are")
     dunning_policy_id: Identifier | None = None
 
 
@@ -61,6 +63,7 @@ class ProductView(View):
     name: str
     description: str
     options: list[str]
+    physical: bool
     dunning_policy_id: str | None
     created_at: Instant
     archived_at: Instant | None

@@ -13,7 +13,7 @@ from domain.errors import Broken
 from domain.facts import ActionRequired, Charged, Declined, NeverArrived, NoMethod, Outcome, Parked, Unknown
 from domain.invoicing import grant, waiting_lines
 from domain.plan import missed_before, pass_over
-from domain.state import Access, Collecting, InvoiceReason, Phase, State, Status
+from domain.state import SYSTEM, Access, Collecting, Entry, EntryData, InvoiceReason, Phase, State, Status
 from domain.steps import AskGateway, Charge
 from domain.terms import DunningTerms, EndAction
 
@@ -113,19 +113,21 @@ def _paid(state: State, collecting: Collecting, charged: Charged, now: datetime)
     recovered = collecting.dunning is not None
     stopped = state.access in {Access.NONE, Access.STOPPED}
     forgives = stopped and is_exhausted(collecting)
-    state = state.note(
-        now,
-        "payment_succeeded" if charged.amount else "invoice_settled",
-        invoice_id=collecting.invoice_id,
-        cycle=collecting.cycle,
-        attempt=charged.attempt,
-        amount=charged.amount,
-        currency=state.currency,
-        method_id=charged.method_id,
-        gateway=charged.gateway,
-        gateway_id=charged.gateway_id,
-        recovered=recovered,
-    )
+    data: EntryData = {
+        "invoice_id": collecting.invoice_id,
+        "cycle": collecting.cycle,
+        "attempt": charged.attempt,
+        "amount": charged.amount,
+        "currency": state.currency,
+        "method_id": charged.method_id,
+        "gateway": charged.gateway,
+        "gateway_id": charged.gateway_id,
+        "recovered": recovered,
+    }
+    if state.terms.physical and collecting.reason is not InvoiceReason.ONE_OFF:
+        data["ships"] = True  # see `domain.fulfilment.ships`
+    kind = "payment_succeeded" if charged.amount else "invoice_settled"
+    state = state.enter(Entry(state.seq + 1, now, kind, SYSTEM, "", data))
     if collecting.reason is InvoiceReason.ONE_OFF:
         return replace(state, collecting=None)
     trialing = state.trial_end is not None and now < state.trial_end

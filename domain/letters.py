@@ -184,6 +184,14 @@ def _events() -> dict[str, Event]:
         ("resumed", "It goes on", {}),
         ("refund_sent", "A refund is on its way", _RETURN),
         ("void_sent", "A charge was taken back before it was settled", _RETURN),
+        (
+            "shipped",
+            "A parcel is on its way",
+            {
+                "carrier": _word("Who carries it; empty where nobody said", "DHL"),
+                "tracking": _word("The tracking number; empty where there is none", "00340434161094042557"),
+            },
+        ),
     )
     found = {name: Event(name, about, {**_SUBSCRIPTION, **fields}) for name, about, fields in billing}
     found["invoice"] = Event(

@@ -61,6 +61,10 @@ _TABLE: Final[tuple[tuple[tuple[Role, ...], tuple[str, ...]], ...]] = (
     (_EVERYBODY, ("preview_segment",)),
     (_LEADS_AND_OPS, ("create_segment", "change_segment", "remove_segment")),
     (_ADMINS, ("create_custom_field", "change_custom_field", "archive_custom_field", "restore_custom_field")),
+    # What is shipped. Words of carriers are for everybody to pass on; sending again costs money.
+    (_AGENTS, ("ship_fulfilment", "return_fulfilment", "reship_fulfilment", "cancel_fulfilment")),
+    (_EVERYBODY, ("hand_off_fulfilment", "deliver_fulfilment")),
+    (_EVERYBODY, ("create_fulfilment_batch", "take_fulfilment_tracking")),
     # Work for people.
     (_EVERYBODY, ("create_task", "change_task", "close_task")),
     # Whoever looks into trouble may stop billing meanwhile.

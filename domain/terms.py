@@ -95,7 +95,10 @@ DEFAULT_DUNNING = DunningTerms(
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """A price point as agreed. Amounts are minor units of `currency`; `unit_amount` is for one of `quantity`."""
+    """A price point as agreed. Amounts are minor units of `currency`; `unit_amount` is for one of `quantity`.
+
+    `physical`: each paid cycle ships something.
+    """
 
     price_id: str
     product_id: str
@@ -112,6 +115,7 @@ class Terms:
     basis: Basis = Basis.LOCAL_DAY
     catch_up: CatchUp = CatchUp.BILL_EACH
     alignment: Alignment | None = None
+    physical: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.quantity <= QUANTITY_MAX:

@@ -21,6 +21,7 @@ from models.credits import CreditTransfer, Voucher, VoucherMovement
 from models.customers import Address, Customer, CustomerChange, PaymentMethod
 from models.disputes import BlacklistEntry, Dispute, GatewayEvent
 from models.documents import Document
+from models.fulfilment import Fulfilment, FulfilmentBatch, FulfilmentEvent
 from models.imports import Import, ImportRow
 from models.letters import LetterTemplate, ReceivedMail
 from models.links import CustomerLink
@@ -62,6 +63,9 @@ __all__ = [
     "Dispute",
     "Document",
     "DunningPolicy",
+    "Fulfilment",
+    "FulfilmentBatch",
+    "FulfilmentEvent",
     "GatewayEvent",
     "IdempotencyRecord",
     "Import",

@@ -32,4 +32,5 @@ def terms_of(price: Price, product: Product, quantity: int, *, trial_days: int |
         basis=Basis(policy.get("basis", Basis.LOCAL_DAY)),
         catch_up=CatchUp(policy.get("catch_up", CatchUp.BILL_EACH)),
         alignment=None if alignment is None else Alignment(**alignment),
+        physical=product.physical,
     )

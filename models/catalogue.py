@@ -11,7 +11,10 @@ from models.base import Base, Currency, Id, Instant, Json, Minor, Recorded, Upda
 
 
 class Product(Base):
-    """A thing sold, with its options; archived products sell no more and their subscriptions run on."""
+    """A thing sold, with its options; archived products sell no more and their subscriptions run on.
+
+    `physical`: it is shipped, for each paid cycle of what is agreed from then on.
+    """
 
     __tablename__ = "products"
     __table_args__ = (UniqueConstraint("code"),)
@@ -21,6 +24,7 @@ class Product(Base):
     name: Mapped[str]
     description: Mapped[str] = mapped_column(server_default="")
     options: Mapped[list[Any]] = mapped_column(server_default=text("'[]'::jsonb"))
+    physical: Mapped[bool] = mapped_column(default=False, server_default="false")
     dunning_policy_id: Mapped[Id | None] = mapped_column(ForeignKey("dunning_policies.id"))
     created_at: Mapped[Recorded]
     archived_at: Mapped[Instant | None]

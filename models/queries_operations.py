@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from domain.ids import derive
 from models.billing import Attempt, Message, Subscription
 from models.disputes import GatewayEvent
+from models.fulfilment import Fulfilment
 from models.refunds import Refund
 from models.session import database_now
 from models.settlement import Difference
@@ -77,6 +78,7 @@ async def stuck(session: AsyncSession, *, limit: int, older_than_minutes: int) -
         *await _refunds(session, limit, before),
         *await _differences(session, limit),
         *await _gateway_events(session, limit, before),
+        *await _fulfilments(session, limit),
     ]
     found = await _with_owners(session, found)
     seen = {each.task_id for each in found}
@@ -224,6 +226,28 @@ async def _gateway_events(session: AsyncSession, limit: int, before: ColumnEleme
             f"look at the workflow gateway-event:{e.gateway}:{e.event_id}; it goes on by itself when its cause is gone",
         )
         for e in rows
+    ]
+
+
+async def _fulfilments(session: AsyncSession, limit: int) -> list[Stuck]:
+    """What says why it waits: no address, a provider that refuses or is long away."""
+    rows = await session.scalars(
+        select(Fulfilment)
+        .where(Fulfilment.attention.is_not(None))
+        .order_by(Fulfilment.updated_at, Fulfilment.id)
+        .limit(limit)
+    )
+    return [
+        Stuck(
+            "fulfilment",
+            f.id,
+            f.subscription_id,
+            f.customer_id,
+            f.attention or f.status,
+            f.recorded_at,
+            "mend the cause, then hand it off; it is tried again by itself, too",
+        )
+        for f in rows
     ]
 
 

@@ -43,7 +43,7 @@ GOES: Final[tuple[type[Base], ...]] = (
 # One row of these, and something was billed, promised or ordered.
 BILLED: Final[tuple[type[Base], ...]] = (Attempt, CreditTransfer, Invoice, LedgerEntry, Subscription, Voucher)
 # They hang on a charge or an invoice, so there is none where there is none of those.
-IMPLIED: Final = ("credit_notes", "disputes", "refunds")
+IMPLIED: Final = ("credit_notes", "disputes", "fulfilments", "refunds")
 # They hold the id and nothing else of the person: what was done stays known, and what a gateway reported.
 STAYS: Final = ("access_log", "activity_log", "differences")
 

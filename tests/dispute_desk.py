@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
@@ -56,7 +57,12 @@ class Desk:
     def __init__(self, database: Database, door: Door | None = None) -> None:
         self.database = database
         self.door = door or Door()
-        self.disputes = Disputes(database, self.door)
+        self.parcels: list[str] = []
+        self.disputes = Disputes(database, self.door, self)
+
+    async def dispatch(self, messages: Sequence[str]) -> None:
+        """What is asked back from its provider."""
+        self.parcels.extend(messages)
 
     async def rows(self, statement: str, **parameters: Any) -> list[dict[str, Any]]:
         async with self.database.begin() as connection:

@@ -30,6 +30,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
         "workflows.commands",
         "models",
         "providers.documents.press",
+        "providers.fulfilment.base",
         "providers.inbound.mail",
         "providers.letters.desk",
         "providers.gateways.base",

@@ -27,6 +27,7 @@ from workflows.answers import answered, away
 from workflows.billing_run import BillingRunWorkflow
 from workflows.credit_commands import CreditCommands
 from workflows.dispute import GatewayEventWorkflow
+from workflows.fulfilment_commands import BatchOrder, FulfilmentCommands, FulfilmentOrder, ParcelWord
 from workflows.import_file import ImportWorkflow
 from workflows.inputs import SubscriptionInput
 from workflows.message_commands import MessageCommands
@@ -39,7 +40,15 @@ from workflows.sight import InTrouble, in_trouble
 from workflows.subscription import SubscriptionWorkflow, search_attributes
 from workflows.time_travel import TimeTravel
 
-__all__ = ["BillingSegment", "Commands", "MoveRequest", "workflow_id"]
+__all__ = [
+    "BatchOrder",
+    "BillingSegment",
+    "Commands",
+    "FulfilmentOrder",
+    "MoveRequest",
+    "ParcelWord",
+    "workflow_id",
+]
 
 ADVANCE_TIMEOUT_S = 600
 ADVANCE_MAX = timedelta(days=366 * 20)
@@ -65,6 +74,7 @@ class Commands:
         self.price_moves = PriceMoveCommands(client, task_queue)
         self.credits = CreditCommands(client, task_queue)
         self.settlement = SettlementCommands(client, task_queue)
+        self.fulfilments = FulfilmentCommands(client, task_queue)
 
     async def start(self, start: Start, *, wait: bool = True) -> State | None:
         """Begin a subscription, once for each id. With `wait` the answer is its state in the books.

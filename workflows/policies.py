@@ -53,3 +53,9 @@ BOOKS_GIVEN_UP_AFTER: Final = timedelta(minutes=5)
 # The timer is set before the request that opens the task is through; one that never comes through leaves no task.
 REMINDER_LOOK_AFTER: Final = timedelta(seconds=5)
 REMINDER_LOOKS_MAX: Final = 24
+
+# A parcel: two short transactions and a call at the provider.
+FULFILMENT_TIMEOUT: Final = timedelta(seconds=90)
+LOOKS_PER_RUN_MAX: Final = 200
+# A file of parcels, or of tracking numbers: some hundred short transactions that a caller waits for.
+BATCH_TIMEOUT: Final = timedelta(minutes=2)

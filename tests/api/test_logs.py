@@ -45,6 +45,7 @@ OF_A_THING = {
     "get_voucher": "vch",
     "get_refund": "re",
     "get_dispute": "dis",
+    "get_fulfilment": "ful",
     "get_message": "msg",
     "get_task": "task",
     "get_note": "note",

@@ -20,7 +20,7 @@ BODIES: dict[str, Any] = {
 }
 
 # A signature stands in place of key and idempotency key; who signs in has no key yet.
-WITHOUT_KEY = {"post /v1/gateway-events/{gateway}", "post /v1/sessions"}
+WITHOUT_KEY = {"post /v1/gateway-events/{gateway}", "post /v1/fulfilment-events", "post /v1/sessions"}
 
 
 def unwrapped(annotation: Any) -> type[BaseModel]:

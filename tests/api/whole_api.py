@@ -44,6 +44,8 @@ PREFIXES: Final = {
     "transaction_id": "ch",
     "refund_id": "re",
     "dispute_id": "dis",
+    "fulfilment_id": "ful",
+    "batch_id": "fulb",
     "voucher_id": "vch",
     "task_id": "task",
     "message_id": "msg",

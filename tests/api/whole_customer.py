@@ -16,6 +16,9 @@ from models import (
     CustomerChange,
     Difference,
     Dispute,
+    Fulfilment,
+    FulfilmentBatch,
+    FulfilmentEvent,
     Invoice,
     LedgerEntry,
     LedgerPosting,
@@ -125,6 +128,17 @@ async def whole_customer(database: Database, name: str, count: int) -> str:
         row | {"id": f"dis_{i}", "gateway": "sandbox", "gateway_id": f"gd_{i}", "status": "opened",
                "opened_at": moment(n)}
         for (n, i), row in zip(numbered, charged, strict=True)
+    ))  # fmt: skip
+    await add(database, FulfilmentBatch, *({"id": f"fulb_{i}", "actor": "ann", "test_mode": False} for i in ids))
+    await add(database, Fulfilment, *(
+        mine | {"id": f"ful_{i}", "subscription_id": f"sub_{i}", "cycle": 1, "invoice_id": f"in_{i}",
+                "product_id": f"prod_{i}", "price_id": f"price_{i}", "description": "Box", "quantity": 1,
+                "test_mode": False, "at": moment(n)}
+        for n, i in numbered
+    ))  # fmt: skip
+    await add(database, FulfilmentEvent, *(
+        {"fulfilment_id": f"ful_{i}", "seq": 1, "at": moment(n), "kind": "created", "actor": "system"}
+        for n, i in numbered
     ))  # fmt: skip
     await add(database, CreditNote, *(
         mine | money | {"id": f"cn_{i}", "number": f"CN-{i}", "invoice_id": f"in_{i}", "disposition": "credit",
