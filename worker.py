@@ -19,6 +19,7 @@ from temporalio.client import Client
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.worker import PollerBehaviorAutoscaling, UnsandboxedWorkflowRunner, Worker, WorkerDeploymentConfig
 
+from activities.card_life import CardLife
 from activities.courier import Messages, TemporalCourier
 from activities.credits import Credits
 from activities.disputes import Disputes
@@ -38,6 +39,7 @@ from activities.runs import Runs
 from activities.settlement import Settlements
 from activities.staff_letters import StaffLetters
 from activities.vouchers import Vouchers
+from domain.links import LinkMaker
 from models.session import Database, revision_of, revision_of_code
 from providers.documents.press import Press
 from providers.fulfilment.base import FulfilmentProvider
@@ -45,8 +47,9 @@ from providers.fulfilment.registry import open_provider
 from providers.gateways.base import Gateway
 from providers.gateways.registry import open_gateway
 from providers.notifiers.smtp import SmtpNotifier
-from settings import Settings, load
+from settings import EXIT_BAD_SETTINGS, SECRET_KEY_RULE, Settings, load
 from workflows.billing_run import BillingRunWorkflow
+from workflows.card_life import CardExpiryWorkflow, CardUpdatesWorkflow
 from workflows.commands import Commands
 from workflows.converter import data_converter
 from workflows.credit import CreditWorkflow, VoucherExpiryWorkflow
@@ -121,6 +124,7 @@ def build(
         database, provider, courier, delay=delay, takes_test_mode=settings.fulfilment_takes_test_mode
     )
     batches = FulfilmentBatches(database, provider, delay=delay)
+    card_life = CardLife(database, gateways, courier, _links(settings), commands)
     settlements, reconciliations = Settlements(database, gateways), Reconciliations(database, gateways)
     differences = Differences(database, gateways)
     return Worker(
@@ -129,6 +133,8 @@ def build(
         workflows=[
             SubscriptionWorkflow,
             BillingRunWorkflow,
+            CardExpiryWorkflow,
+            CardUpdatesWorkflow,
             CreditWorkflow,
             FulfilmentWorkflow,
             GatewayEventWorkflow,
@@ -158,6 +164,8 @@ def build(
             vouchers.issue_voucher,
             vouchers.adjust_voucher,
             vouchers.expire_vouchers,
+            card_life.notify_of_expiry,
+            card_life.read_card_updates,
             messages.send_messages,
             resends.resend_message,
             letters.write_staff_letter,
@@ -196,6 +204,12 @@ def deployment(settings: Settings) -> WorkerDeploymentConfig | None:
     )
 
 
+def _links(settings: Settings) -> LinkMaker:
+    """Links in letters, to the address that customers know."""
+    address = settings.public_url or f"http://{settings.api_host}:{settings.api_port}"
+    return LinkMaker.from_setting(settings.secret_key or "", address)
+
+
 def _named(gateways: dict[str, Gateway], name: str) -> Gateway:
     return gateways[name]
 
@@ -204,7 +218,10 @@ async def run(settings: Settings) -> int:
     """Work until SIGINT or SIGTERM; steps under way are finished first."""
     if settings.database_url is None or settings.temporal_address is None or settings.gateway_url is None:
         sys.stderr.write("worker.py needs DATABASE_URL, DUNLIN_TEMPORAL_ADDRESS and DUNLIN_GATEWAY_URL\n")
-        return 2
+        return EXIT_BAD_SETTINGS
+    if settings.secret_key is None:
+        sys.stderr.write(f"worker.py needs DUNLIN_SECRET_KEY, which {SECRET_KEY_RULE}\n")
+        return EXIT_BAD_SETTINGS
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -205,6 +205,16 @@ def _events() -> dict[str, Event]:
             "subscription": _SUBSCRIPTION["subscription"],
         },
     )
+    renew = {
+        "method": _word("The card: brand and last digits", "visa •••• 4242"),
+        "update_link": Field(Shape.URL, "Where another card is entered", "https://pay.example.com/link/aBcD"),
+    }
+    found["card_expires"] = Event(
+        "card_expires",
+        "The card that pays comes to its end",
+        {**renew, "expires_on": _date("The last day on which it works", "2026-03-31")},
+    )
+    found["card_closed"] = Event("card_closed", "The bank has closed the card that pays", renew)
     staff: tuple[tuple[str, str, dict[str, Field]], ...] = (
         (
             "staff_message",

@@ -23,6 +23,7 @@ from activities.gateway_runs import GatewayRunRequest
 from activities.runs import BillingSegment, RunRequest
 from domain.errors import NotFound
 from workflows.billing_run import SCHEDULED, BillingRunWorkflow
+from workflows.card_life import CardExpiryWorkflow, CardUpdatesWorkflow
 from workflows.credit import VoucherExpiryWorkflow
 from workflows.settlement import ReconciliationWorkflow, SettlementWorkflow
 
@@ -33,6 +34,9 @@ DAILY: Final = timedelta(days=1)
 SETTLEMENT_AT: Final = timedelta(hours=2)
 RECONCILIATION_AT: Final = timedelta(hours=5)
 VOUCHER_EXPIRY_AT: Final = timedelta(hours=1)
+# What was renewed is known before anybody is told that a card comes to its end.
+CARD_UPDATES_AT: Final = timedelta(hours=3)
+CARD_EXPIRY_AT: Final = timedelta(hours=8)
 CATCH_UP_WINDOW: Final = timedelta(hours=12)
 
 
@@ -89,6 +93,24 @@ PLANS: Final = MappingProxyType(
             paused=False,
             note="compares our books with the gateways'; each difference is a task",
             at=RECONCILIATION_AT,
+        ),
+        "card-updates": _Plan(
+            CardUpdatesWorkflow.run,
+            None,
+            "card-updates:nightly",
+            DAILY,
+            paused=False,
+            note="reads which cards were renewed or closed, where a gateway tells",
+            at=CARD_UPDATES_AT,
+        ),
+        "card-expiry": _Plan(
+            CardExpiryWorkflow.run,
+            None,
+            "card-expiry:daily",
+            DAILY,
+            paused=False,
+            note="tells customers 30 and 7 days before the card that pays their subscription comes to its end",
+            at=CARD_EXPIRY_AT,
         ),
         "voucher-expiry": _Plan(
             VoucherExpiryWorkflow.run,

@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from local.gateway import control, control_returns, merchant, people
 from local.gateway.bank import Bank, Refusal
 from local.gateway.books import Books
+from local.gateway.card_life import CardLife
 from local.gateway.disputes import DisputeBooks, Disputes
 from local.gateway.edge import BodyLimit, invalid, refused
 from local.gateway.events import Events, Target
@@ -31,6 +32,7 @@ def create_app(books: Books, target: Target, settle_every_s: float | None) -> Fa
     refunds, disputes = RefundBooks(books), DisputeBooks(books)
     state.disputes = Disputes(books, disputes, state.events)
     state.returns = Returns(state.bank, refunds, disputes, state.settlements)
+    state.card_life = CardLife(books, state.bank)
     # The charge is a bare route: it is on the path of every renewal, and checks its body itself.
     app.add_route("/v1/charges", merchant.charge_route(state.bank), methods=["POST"])
     for router in (merchant.router, people.router, control.router, control_returns.router):

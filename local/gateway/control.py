@@ -10,8 +10,8 @@ from fastapi import APIRouter, Query
 from local.gateway import cards, report
 from local.gateway.bank import Refusal
 from local.gateway.books import Script, now_ms
-from local.gateway.edge import PAGE_SIZE_MAX, TheBank, TheEvents, TheTimetable
-from local.gateway.schemas import Outage, TokenScript
+from local.gateway.edge import PAGE_SIZE_MAX, TheBank, TheCardLife, TheEvents, TheTimetable
+from local.gateway.schemas import Outage, RenewedCard, TokenScript
 
 router = APIRouter(prefix="/control")
 
@@ -47,6 +47,16 @@ async def forget(bank: TheBank, token: str) -> dict[str, str]:
     return {"token": token}
 
 
+@router.post("/tokens/{token}/renew", status_code=201)
+async def renew(cards_of: TheCardLife, token: str, new: RenewedCard) -> dict[str, Any]:
+    return cards_of.renew(token, new)
+
+
+@router.post("/tokens/{token}/close", status_code=201)
+async def close(cards_of: TheCardLife, token: str) -> dict[str, Any]:
+    return cards_of.close(token)
+
+
 @router.put("/outage")
 async def outage(bank: TheBank, new: Outage) -> Outage:
     bank.down = new.down
@@ -75,6 +85,7 @@ async def books(bank: TheBank) -> dict[str, Any]:
 @router.post("/reset")
 async def reset(bank: TheBank, events: TheEvents, timetable: TheTimetable) -> dict[str, bool]:
     bank.books.reset()
+    bank.changed.clear()
     bank.down = False
     events.target.behave()
     timetable.change(None)

@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from local.gateway.bank import Bank, Refusal, Reply
+from local.gateway.card_life import CardLife
 from local.gateway.disputes import Disputes
 from local.gateway.events import Events
 from local.gateway.returns import Returns
@@ -46,6 +47,10 @@ async def _disputes(request: Request) -> Disputes:
     return request.app.state.disputes
 
 
+async def _card_life(request: Request) -> CardLife:
+    return request.app.state.card_life
+
+
 async def _events(request: Request) -> Events:
     return request.app.state.events
 
@@ -55,6 +60,7 @@ TheReturns = Annotated[Returns, Depends(_returns)]
 TheSettlements = Annotated[Settlements, Depends(_settlements)]
 TheTimetable = Annotated[Timetable, Depends(_timetable)]
 TheDisputes = Annotated[Disputes, Depends(_disputes)]
+TheCardLife = Annotated[CardLife, Depends(_card_life)]
 TheEvents = Annotated[Events, Depends(_events)]
 
 

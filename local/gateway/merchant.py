@@ -17,6 +17,7 @@ from local.gateway.edge import (
     FAR_FUTURE_MS,
     PAGE_SIZE_MAX,
     TheBank,
+    TheCardLife,
     TheReturns,
     TheSettlements,
     base_url,
@@ -114,6 +115,18 @@ async def settlements(
     bank.check_up("settlements")
     lines, cursor, more = settled.page(after, limit)
     return reply(200, {"lines": lines, "cursor": str(cursor), "more": more})
+
+
+@router.get("/card-updates")
+async def card_updates(
+    bank: TheBank,
+    card_life: TheCardLife,
+    after: Annotated[int, Query(ge=0, le=FAR_FUTURE_MS)] = 0,
+    limit: Annotated[int, Query(ge=1, le=PAGE_SIZE_MAX)] = PAGE_SIZE_MAX,
+) -> Response:
+    bank.check_up("card_updates")
+    updates, cursor, more = card_life.page(after, limit)
+    return reply(200, {"updates": updates, "cursor": str(cursor), "more": more})
 
 
 @router.post("/actions/{action_id}/complete")

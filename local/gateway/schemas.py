@@ -123,6 +123,14 @@ class TokenScript(Strict):
     hang_seconds: Annotated[float, Field(ge=0, le=HANG_SECONDS_MAX)] = HANG_SECONDS
 
 
+class RenewedCard(Strict):
+    """What stands on the new card of the same account; without `last4` its number is the same."""
+
+    exp_month: Annotated[int, Field(ge=1, le=12)]
+    exp_year: Annotated[int, Field(ge=2000, le=2100)]
+    last4: Annotated[str, Field(pattern=r"^[0-9]{4}$")] | None = None
+
+
 class Outage(Strict):
     down: bool
 

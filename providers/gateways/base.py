@@ -179,6 +179,34 @@ class MethodDetails:
     fingerprint: str
 
 
+@dataclass(frozen=True, slots=True)
+class CardChange:
+    """A card that its bank renewed or closed; `id` is the gateway's. `card` is as it is now, under the same token."""
+
+    id: str
+    card: MethodDetails
+    is_closed: bool
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CardChangePage:
+    """Changes in the order in which they were told; `cursor` continues after them, `more`: there are more now."""
+
+    changes: tuple[CardChange, ...]
+    cursor: str
+    more: bool
+
+
+@runtime_checkable
+class CardUpdater(Protocol):
+    """A gateway that tells of cards that were renewed or closed (an account updater)."""
+
+    async def card_changes(self, cursor: str | None) -> CardChangePage:
+        """The next changes after the cursor, None: from the first. Raises `GatewayUnavailable`."""
+        ...
+
+
 @runtime_checkable
 class HostedPages(Protocol):
     """A gateway whose own pages a customer's browser is sent to: the card's number is entered there, never here."""

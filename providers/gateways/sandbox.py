@@ -23,6 +23,8 @@ from domain.money import Money
 from providers.gateways.base import (
     Answer,
     AnswerStatus,
+    CardChange,
+    CardChangePage,
     GatewayNotice,
     GatewayUnavailable,
     Given,
@@ -152,6 +154,12 @@ class SandboxGateway:
         page = await self._report("/v1/report", params | ({"after": cursor} if cursor is not None else {}))
         return TransactionPage(tuple(map(_their_transaction, page["transactions"])), page["next_after"])
 
+    async def card_changes(self, cursor: str | None) -> CardChangePage:
+        """Cards that were renewed or closed, after the cursor; it stays good for ever."""
+        params = {"limit": self._page_size} | ({"after": cursor} if cursor is not None else {})
+        page = await self._report("/v1/card-updates", params)
+        return CardChangePage(tuple(map(_card_change, page["updates"])), page["cursor"], page["more"])
+
     def card_form(self, return_url: str) -> str:
         return f"{self._url}/form?{urlencode({'return_url': return_url})}"
 
@@ -253,6 +261,11 @@ def _their_transaction(row: dict[str, Any]) -> TheirTransaction:
         state=row["state"],
         at=_at(row["created_ms"]),
     )
+
+
+def _card_change(update: dict[str, Any]) -> CardChange:
+    closed = update["kind"] == "closed"
+    return CardChange(update["id"], MethodDetails(**update["card"]), closed, _at(update["at_ms"]))
 
 
 def _at(milliseconds: int) -> datetime:
