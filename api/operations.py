@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
@@ -13,14 +13,16 @@ from pydantic import BaseModel, ConfigDict, Field
 from api import errors
 from api.context import CallerDep, ServicesDep, services
 from api.fields import Body, Instant, Reason, View
-from api.fields import Query as QueryModel
 from api.names import ROUTES
+from api.paging import Listed, PageQuery, cursor_of
 from api.routing import noun
 from domain.errors import NotFound, Unavailable
 from domain.money import CURRENCIES
-from models.queries_operations import Stuck, now_of, stuck
+from models.queries_operations import STUCK, Stuck, now_of, stuck
 from models.session import revision_of_code
 from workflows.commands import InTrouble
+
+STEPS_MAX: Final = 1_000  # Temporal lists them in an order of its own, so all are read
 
 router = noun("operations")
 public = APIRouter(tags=["operations"])
@@ -63,17 +65,16 @@ class StuckView(View):
     next_action: str
 
 
-class StuckList(BaseModel):
-    """The oldest first, at most `limit` of each kind. While Temporal does not answer, its `step`s are missing."""
+class StuckList(Listed[StuckView]):
+    """The oldest first. While Temporal does not answer, its `step`s are missing."""
 
-    items: list[StuckView]
     temporal: bool = Field(description="Whether Temporal was asked for steps that fail")
+    steps_cut: bool = Field(description="So many steps fail that not all of them are here; their cause is one, mostly")
 
 
-class StuckQuery(QueryModel):
+class StuckQuery(PageQuery):
     """How much, and from which age on."""
 
-    limit: Annotated[int, Field(ge=1, le=100)] = 50
     older_than_minutes: Annotated[int, Field(ge=0, le=100_000)] = 15
 
 
@@ -130,15 +131,23 @@ async def read_meta(services: ServicesDep, caller: CallerDep) -> Meta:
 @router.get("/stuck")
 async def list_stuck(services: ServicesDep, query: Annotated[StuckQuery, Query()]) -> StuckList:
     """What needs a person or is tried for too long, with the next thing to do. Nothing is dropped in silence."""
+    after = query.after(STUCK)
     async with services.database.session() as session:
-        rows: list[Stuck] = await stuck(session, limit=query.limit, older_than_minutes=query.older_than_minutes)
+        rows = await stuck(session, after=after, limit=query.limit + 1, older_than_minutes=query.older_than_minutes)
         now = await now_of(session)
     try:
-        steps = [_step(each) for each in await services.commands.in_trouble(query.limit)]
+        steps = [_step(each) for each in await services.commands.in_trouble(STEPS_MAX)]
     except Unavailable:
         steps = None
-    items = sorted([*rows, *(steps or ())], key=lambda each: (each.since, each.id))
-    return StuckList(items=[_stuck_view(each, now) for each in items], temporal=steps is not None)
+    rows += [each for each in steps or () if after is None or each.key > after]
+    rows.sort(key=lambda each: each.key)
+    shown, rest = rows[: query.limit], rows[query.limit :]
+    return StuckList(
+        items=[_stuck_view(each, now) for each in shown],
+        next_cursor=cursor_of(STUCK, shown[-1].key) if rest else None,
+        temporal=steps is not None,
+        steps_cut=len(steps or ()) == STEPS_MAX,
+    )
 
 
 @router.get("/schedules")

@@ -1,25 +1,31 @@
-"""Reads for operators: what waits for a person or has been tried for too long, with its owner and what to do next."""
+"""Reads for operators: what waits for a person or has been tried for too long, with its owner and what to do next.
+
+All kinds are one list, the oldest first, read page by page: each kind is asked for what comes after the last one seen.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_, func, or_, select, text
+from sqlalchemy import ColumnElement, Select, and_, func, literal, or_, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from domain.ids import derive
 from models.billing import Attempt, Message, Subscription
 from models.disputes import GatewayEvent
 from models.fulfilment import Fulfilment
+from models.paging import KeyPart, Keyset
 from models.refunds import Refund
 from models.session import database_now
 from models.settlement import Difference
 from models.tasks import Task
 
 TRIES_BEFORE_STUCK: Final = 3
+EVENTS_BESIDE_MAX: Final = 1_000  # among which the subject of a task is looked for
 # A refund that waits for a lead is shown when so much of its time is left, by its own clock.
 APPROVAL_SHOWN_BEFORE: Final = timedelta(hours=24)
 
@@ -47,7 +53,7 @@ FROM (
 JOIN messages AS m ON m.template = t.event AND m.template_trouble IS NOT NULL
     AND starts_with(m.template_trouble, concat(t.language, ', version ', t.version, ':'))
 WHERE t.subject IS NOT NULL
-GROUP BY t.event, t.language ORDER BY since, t.event, t.language LIMIT :limit
+GROUP BY t.event, t.language ORDER BY since, t.event, t.language
 """
 )
 
@@ -65,25 +71,53 @@ class Stuck:
     next_action: str
     owner: str | None = None
     task_id: str | None = None
+    place: str = ""
+
+    @property
+    def key(self) -> tuple[datetime, str, str]:
+        """Its place in the list; among those of one kind and time, by `place` where the table orders by another id."""
+        return self.since, self.kind, self.place or self.id
 
 
-async def stuck(session: AsyncSession, *, limit: int, older_than_minutes: int) -> list[Stuck]:
-    """Oldest first; at most `limit` of each kind. Ages are by the database's clock, when the row was written."""
-    before = func.now() - timedelta(minutes=older_than_minutes)
-    found = [
-        *await _subscriptions(session, limit),
-        *await _charges(session, limit, before),
-        *await _messages(session, limit),
-        *await _templates(session, limit),
-        *await _refunds(session, limit, before),
-        *await _differences(session, limit),
-        *await _gateway_events(session, limit, before),
-        *await _fulfilments(session, limit),
-    ]
-    found = await _with_owners(session, found)
-    seen = {each.task_id for each in found}
-    found += [task for task in await _overdue_tasks(session, limit) if task.id not in seen]
-    return sorted(found, key=lambda each: (each.since, each.id))
+# The columns stand for the kinds of their values: the list is made of many tables.
+STUCK: Final = Keyset("stuck", (Task.opened_at, Task.kind, Task.id), newest_first=False)
+_EVENT_ID: Final = GatewayEvent.gateway + ":" + GatewayEvent.event_id
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Which of a kind: at most `limit` after that place, or those with these ids. `before`: what is old enough."""
+
+    before: ColumnElement[Any]
+    limit: int
+    after: tuple[KeyPart, ...] | None = None
+    ids: tuple[str, ...] | None = None
+
+    def of(self, statement: Select[Any], kind: str, at: Any, identity: Any) -> Select[Any]:
+        if self.ids is not None:
+            statement = statement.where(identity.in_(self.ids))
+        if self.after is not None:
+            seen_at, seen_kind, seen = self.after
+            if kind == seen_kind:
+                statement = statement.where(tuple_(at, identity) > tuple_(literal(seen_at, at.type), literal(seen)))
+            else:
+                statement = statement.where(at >= seen_at if str(seen_kind) < kind else at > seen_at)
+        return statement.order_by(at, identity).limit(self.limit)
+
+    def has(self, each: Stuck) -> bool:
+        """The same, of one that was read."""
+        return (self.after is None or each.key > self.after) and (self.ids is None or each.id in self.ids)
+
+
+async def stuck(
+    session: AsyncSession, *, after: tuple[KeyPart, ...] | None, limit: int, older_than_minutes: int
+) -> list[Stuck]:
+    """At most `limit`, the oldest first. Ages are by the database's clock, when the row was written."""
+    part = _Part(func.now() - timedelta(minutes=older_than_minutes), limit, after)
+    found = [each for kind in _KINDS.values() for each in await kind(session, part)]
+    found = await _with_owners(session, sorted(found, key=lambda each: each.key)[:limit])
+    found += await _overdue_tasks(session, part)
+    return sorted(found, key=lambda each: each.key)[:limit]
 
 
 async def now_of(session: AsyncSession) -> datetime:
@@ -91,53 +125,39 @@ async def now_of(session: AsyncSession) -> datetime:
     return await database_now(session)
 
 
-async def _subscriptions(session: AsyncSession, limit: int) -> list[Stuck]:
-    rows = await session.scalars(
-        select(Subscription)
-        .where(Subscription.attention.is_not(None))
-        .order_by(Subscription.updated_at, Subscription.id)
-        .limit(limit)
-    )
+async def _subscriptions(session: AsyncSession, part: _Part) -> list[Stuck]:
+    waits = select(Subscription).where(Subscription.attention.is_not(None))
+    rows = await session.scalars(part.of(waits, "subscription", Subscription.updated_at, Subscription.id))
     return [
         Stuck("subscription", s.id, s.id, s.customer_id, s.attention or "", s.updated_at, "see its allowed commands")
         for s in rows
     ]
 
 
-async def _charges(session: AsyncSession, limit: int, before: ColumnElement[Any]) -> list[Stuck]:
-    rows = await session.scalars(
-        select(Attempt)
-        .where(Attempt.status.in_(tuple(_NEXT)), Attempt.recorded_at < before)
-        .order_by(Attempt.recorded_at, Attempt.id)
-        .limit(limit)
-    )
+async def _charges(session: AsyncSession, part: _Part) -> list[Stuck]:
+    waits = select(Attempt).where(Attempt.status.in_(tuple(_NEXT)), Attempt.recorded_at < part.before)
+    rows = await session.scalars(part.of(waits, "charge", Attempt.recorded_at, Attempt.id))
     return [
         Stuck("charge", a.id, a.subscription_id, a.customer_id, a.status, a.recorded_at, _NEXT[a.status]) for a in rows
     ]
 
 
-async def _messages(session: AsyncSession, limit: int) -> list[Stuck]:
-    rows = await session.scalars(
-        select(Message)
-        .where(
-            or_(
-                Message.status.in_(("refused", "bounced")),
-                and_(Message.status == "pending", Message.tries >= TRIES_BEFORE_STUCK),
-            )
-        )
-        .order_by(Message.recorded_at, Message.id)
-        .limit(limit)
-    )
+async def _messages(session: AsyncSession, part: _Part) -> list[Stuck]:
+    tried = and_(Message.status == "pending", Message.tries >= TRIES_BEFORE_STUCK)
+    waits = select(Message).where(or_(Message.status.in_(("refused", "bounced")), tried))
+    rows = await session.scalars(part.of(waits, "message", Message.recorded_at, Message.id))
     return [
         Stuck("message", m.id, m.subscription_id, m.customer_id, m.error or m.status, m.recorded_at, "check mail")
         for m in rows
     ]
 
 
-async def _templates(session: AsyncSession, limit: int) -> list[Stuck]:
-    """Templates in force that failed when it counted: letters went out with the built-in words meanwhile."""
-    rows = await session.execute(_FAILING, {"limit": limit})
-    return [
+async def _templates(session: AsyncSession, part: _Part) -> list[Stuck]:
+    """Templates in force that failed when it counted: letters went out with the built-in words meanwhile.
+
+    There are as many as there are letters and languages at most, so all are read.
+    """
+    found = [
         Stuck(
             "message_template",
             f"{row.event}/{row.language}",
@@ -147,11 +167,12 @@ async def _templates(session: AsyncSession, limit: int) -> list[Stuck]:
             row.since,
             "write a new version, or go back to the built-in words",
         )
-        for row in rows
+        for row in await session.execute(_FAILING)
     ]
+    return [each for each in found if part.has(each)]
 
 
-async def _refunds(session: AsyncSession, limit: int, before: ColumnElement[Any]) -> list[Stuck]:
+async def _refunds(session: AsyncSession, part: _Part) -> list[Stuck]:
     """What a person should look at, what has been open with the gateway for long, what is about to lapse.
 
     A failed one is over; it stays here for as long as its task is open.
@@ -160,22 +181,21 @@ async def _refunds(session: AsyncSession, limit: int, before: ColumnElement[Any]
     time_left = Refund.approval_deadline - func.greatest(Refund.virtual_now, func.now())
     waits = or_(
         and_(Refund.status.in_(("pending", "queued", "unknown")), Refund.attention.is_not(None)),
-        and_(Refund.status.in_(("pending", "unknown")), Refund.updated_at < before),
+        and_(Refund.status.in_(("pending", "unknown")), Refund.updated_at < part.before),
         and_(Refund.status == "awaiting_approval", time_left < APPROVAL_SHOWN_BEFORE),
     )
     # Words and not parameters: only then can the planner tell that the index of open refunds holds them all.
     under_way = text("refunds.status IN ('pending', 'queued', 'unknown', 'awaiting_approval')")
-    oldest_first = (Refund.updated_at, Refund.id)
-    moving = await session.scalars(select(Refund).where(under_way, waits).order_by(*oldest_first).limit(limit))
-    over = await session.scalars(
+    with_task = (
         select(Refund)
         .join(Task, and_(Task.subject_kind == "refund", Task.subject_id == Refund.id))
         .where(Task.status == "open", Refund.status == "failed")
         .distinct()
-        .order_by(*oldest_first)
-        .limit(limit)
     )
-    rows = sorted([*moving, *over], key=lambda refund: (refund.updated_at, refund.id))[:limit]
+    rows = [
+        *await session.scalars(part.of(select(Refund).where(under_way, waits), "refund", Refund.updated_at, Refund.id)),
+        *await session.scalars(part.of(with_task, "refund", Refund.updated_at, Refund.id)),
+    ]
     return [
         Stuck(
             "refund",
@@ -190,10 +210,9 @@ async def _refunds(session: AsyncSession, limit: int, before: ColumnElement[Any]
     ]
 
 
-async def _differences(session: AsyncSession, limit: int) -> list[Stuck]:
-    rows = await session.scalars(
-        select(Difference).where(Difference.status == "open").order_by(Difference.found_at, Difference.id).limit(limit)
-    )
+async def _differences(session: AsyncSession, part: _Part) -> list[Stuck]:
+    waits = select(Difference).where(Difference.status == "open")
+    rows = await session.scalars(part.of(waits, "difference", Difference.found_at, Difference.id))
     return [
         Stuck(
             "difference",
@@ -208,14 +227,12 @@ async def _differences(session: AsyncSession, limit: int) -> list[Stuck]:
     ]
 
 
-async def _gateway_events(session: AsyncSession, limit: int, before: ColumnElement[Any]) -> list[Stuck]:
-    rows = await session.scalars(
-        select(GatewayEvent)
-        .where(GatewayEvent.handled_at.is_(None), GatewayEvent.received_at < before)
-        .order_by(GatewayEvent.received_at, GatewayEvent.event_id)
-        .limit(limit)
-    )
-    return [
+async def _gateway_events(session: AsyncSession, part: _Part) -> list[Stuck]:
+    """Their ids are made of what the table knows them by, so ids can only be looked for among them."""
+    waits = select(GatewayEvent).where(GatewayEvent.handled_at.is_(None), GatewayEvent.received_at < part.before)
+    own = part if part.ids is None else _Part(part.before, EVENTS_BESIDE_MAX)
+    rows = await session.scalars(own.of(waits, "gateway_event", GatewayEvent.received_at, _EVENT_ID))
+    found = [
         Stuck(
             "gateway_event",
             derive("gev", e.gateway, e.event_id),
@@ -224,19 +241,17 @@ async def _gateway_events(session: AsyncSession, limit: int, before: ColumnEleme
             f"{e.kind} {e.event_id} of {e.gateway} is not handled",
             e.received_at,
             f"look at the workflow gateway-event:{e.gateway}:{e.event_id}; it goes on by itself when its cause is gone",
+            place=f"{e.gateway}:{e.event_id}",
         )
         for e in rows
     ]
+    return [each for each in found if part.ids is None or each.id in part.ids]
 
 
-async def _fulfilments(session: AsyncSession, limit: int) -> list[Stuck]:
+async def _fulfilments(session: AsyncSession, part: _Part) -> list[Stuck]:
     """What says why it waits: no address, a provider that refuses or is long away."""
-    rows = await session.scalars(
-        select(Fulfilment)
-        .where(Fulfilment.attention.is_not(None))
-        .order_by(Fulfilment.updated_at, Fulfilment.id)
-        .limit(limit)
-    )
+    waits = select(Fulfilment).where(Fulfilment.attention.is_not(None))
+    rows = await session.scalars(part.of(waits, "fulfilment", Fulfilment.recorded_at, Fulfilment.id))
     return [
         Stuck(
             "fulfilment",
@@ -251,17 +266,49 @@ async def _fulfilments(session: AsyncSession, limit: int) -> list[Stuck]:
     ]
 
 
-async def _overdue_tasks(session: AsyncSession, limit: int) -> list[Stuck]:
-    rows = await session.scalars(
-        select(Task)
-        .where(Task.status == "open", Task.deadline < func.now())
-        .order_by(Task.deadline, Task.id)
-        .limit(limit)
-    )
-    return [
-        Stuck("task", t.id, None, t.customer_id, f"overdue: {t.title}", t.opened_at, t.next_action, t.assignee, t.id)
-        for t in rows
-    ]
+_KINDS: Final[Mapping[str, Callable[[AsyncSession, _Part], Awaitable[list[Stuck]]]]] = MappingProxyType(
+    {
+        "subscription": _subscriptions,
+        "charge": _charges,
+        "message": _messages,
+        "message_template": _templates,
+        "refund": _refunds,
+        "difference": _differences,
+        "gateway_event": _gateway_events,
+        "fulfilment": _fulfilments,
+    }
+)
+
+
+async def _overdue_tasks(session: AsyncSession, part: _Part) -> list[Stuck]:
+    """But for those that stand beside what they are about, wherever in the list that is."""
+    kept: list[Stuck] = []
+    while True:
+        waits = select(Task).where(Task.status == "open", Task.deadline < func.now())
+        rows = (await session.scalars(part.of(waits, "task", Task.opened_at, Task.id))).all()
+        beside = await _beside(session, rows, part.before)
+        kept += [_overdue(task) for task in rows if task.id not in beside]
+        if len(rows) < part.limit or len(kept) >= part.limit:
+            return kept[: part.limit]
+        part = replace(part, after=(rows[-1].opened_at, "task", rows[-1].id))
+
+
+def _overdue(task: Task) -> Stuck:
+    why = f"overdue: {task.title}"
+    return Stuck("task", task.id, None, task.customer_id, why, task.opened_at, task.next_action, task.assignee, task.id)
+
+
+async def _beside(session: AsyncSession, tasks: Sequence[Task], before: ColumnElement[Any]) -> set[str | None]:
+    """Those of the tasks that are told of with their subjects."""
+    subjects: dict[str, set[str]] = {}
+    for task in tasks:
+        if task.subject_kind is not None and task.subject_id is not None:
+            subjects.setdefault(task.subject_kind, set()).add(task.subject_id)
+    found: list[Stuck] = []
+    for kind, ids in subjects.items():
+        if kind in _KINDS:
+            found += await _KINDS[kind](session, _Part(before, len(ids), ids=tuple(ids)))
+    return {each.task_id for each in await _with_owners(session, found)}
 
 
 async def _with_owners(session: AsyncSession, found: Sequence[Stuck]) -> list[Stuck]:

@@ -85,7 +85,8 @@ async def stuck(ops: Caller, **query: Any) -> dict[str, dict[str, Any]]:
 
 
 async def test_a_healthy_shop_has_nothing_stuck_and_says_when_temporal_was_not_asked(ops: Caller) -> None:
-    assert (await ops.get("/v1/stuck")).json() == {"items": [], "temporal": False}
+    nothing: dict[str, Any] = {"items": [], "next_cursor": None, "temporal": False, "steps_cut": False}
+    assert (await ops.get("/v1/stuck")).json() == nothing
 
 
 async def test_refunds_are_stuck_when_they_need_a_person(ops: Caller, fresh_database: Database) -> None:
@@ -142,6 +143,42 @@ async def test_a_task_that_is_shown_with_its_subject_is_not_shown_twice(ops: Cal
         {"title": "Look", "subject_kind": "difference", "subject_id": "diff", "deadline": "2020-01-01T00:00:00Z"},
     )
     assert [(each["kind"], each["task_id"]) for each in (await stuck(ops)).values()] == [("difference", task["id"])]
+
+
+async def test_every_page_goes_on_where_the_one_before_ended(ops: Caller, fresh_database: Database) -> None:
+    """Of many kinds, many of one age, tasks beside their subjects among them: each is there once."""
+    await run(fresh_database, CHARGE)
+    await run(fresh_database, MESSAGE)
+    for number in range(7):
+        await run(
+            fresh_database,
+            DIFFERENCE.replace("'charge:sub:1:1'", f"'charge {number}'"),
+            id=f"diff{number}",
+            status="open",
+        )
+        await run(fresh_database, EVENT, id=f"ev{number}", minutes=180, handled=False)
+        await refund(fresh_database, f"re{number}", "pending", minutes=180)
+        late = {"title": "Look", "deadline": "2020-01-01T00:00:00Z"}
+        await ops.made("/v1/tasks", late | {"subject_kind": "difference", "subject_id": f"diff{number}"})
+        await ops.made("/v1/tasks", late)
+    await run(fresh_database, "UPDATE refunds SET updated_at = '2026-01-01Z'")
+    await run(fresh_database, "UPDATE differences SET found_at = '2026-01-01Z'")
+    await run(fresh_database, "UPDATE gateway_events SET received_at = '2026-01-01Z'")
+    await run(fresh_database, "UPDATE tasks SET opened_at = '2026-01-01Z'")
+    whole = (await ops.get("/v1/stuck", limit=100, older_than_minutes=0)).json()
+    assert (len(whole["items"]), whole["next_cursor"]) == (30, None)
+    for limit in (1, 4, 29, 30):
+        seen: list[dict[str, Any]] = []
+        cursor: dict[str, str] = {}
+        while True:
+            page = (await ops.get("/v1/stuck", limit=limit, older_than_minutes=0, **cursor)).json()
+            assert len(page["items"]) <= limit
+            seen += page["items"]
+            if page["next_cursor"] is None:
+                break
+            cursor = {"cursor": page["next_cursor"]}
+        assert [each["id"] for each in seen] == [each["id"] for each in whole["items"]]
+    assert (await ops.get("/v1/stuck", cursor="bm8")).status_code == 422
 
 
 async def test_the_age_and_the_number_can_be_chosen(ops: Caller, fresh_database: Database) -> None:
