@@ -22,10 +22,11 @@ from domain.calendar import local_day
 from domain.errors import Broken
 from domain.explain import attention
 from domain.ids import derive
-from domain.ledger import postings
+from domain.ledger import postings, taxes_in
 from domain.letters import LetterSet, Reader
 from domain.plan import due_at
 from domain.state import Entry, State
+from domain.tax import Treatment
 from models.queries_letters import MARK_SQL, letter_set
 
 _WRITE = """
@@ -60,9 +61,9 @@ events AS (
 new_invoices AS (
     SELECT r.*, row_number() OVER (ORDER BY r.entry_seq) AS ordinal, count(*) OVER () AS ordinals
     FROM jsonb_to_recordset(CAST(:invoices AS jsonb)) AS r(
-        id text, entry_seq int, cycle int, reason text, sequence int, total bigint, credit_applied bigint,
-        amount_due bigint, status text, issued_at timestamptz, local_date text, period_start timestamptz,
-        period_end timestamptz
+        id text, entry_seq int, cycle int, reason text, sequence int, subtotal bigint, discount bigint, tax bigint,
+        taxes jsonb, total bigint, credit_applied bigint, amount_due bigint, status text, issued_at timestamptz,
+        local_date text, period_start timestamptz, period_end timestamptz
     )
     WHERE NOT EXISTS (SELECT 1 FROM invoices AS known WHERE known.id = r.id)
 ),
@@ -73,23 +74,26 @@ series AS (
 ),
 invoices_written AS (
     INSERT INTO invoices (
-        id, number, customer_id, subscription_id, cycle, reason, sequence, currency, total, credit_applied, amount_due,
-        status, issued_at, local_date, period_start, period_end, test_mode
+        id, number, customer_id, subscription_id, cycle, reason, sequence, currency, subtotal, discount, tax, taxes,
+        total, credit_applied, amount_due, status, issued_at, local_date, period_start, period_end, test_mode
     )
     SELECT id, invoice_prefix || '-' || lpad((invoice_seq - ordinals + ordinal)::text, 4, '0'), :customer,
-        :subscription, cycle, reason, sequence, :currency, total, credit_applied, amount_due, status, issued_at,
-        local_date, period_start, period_end, :test_mode
+        :subscription, cycle, reason, sequence, :currency, subtotal, discount, tax, taxes, total, credit_applied,
+        amount_due, status, issued_at, local_date, period_start, period_end, :test_mode
     FROM new_invoices, series
 ),
 lines AS (
     INSERT INTO invoice_lines (
-        invoice_id, position, kind, description, quantity, unit_amount, amount, period_start, period_end
+        invoice_id, position, kind, description, quantity, unit_amount, amount, tax_category, discount, discounts, tax,
+        tax_place, tax_rate, tax_inclusive, tax_reason, period_start, period_end
     )
     SELECT r.invoice_id, r.position, r.kind, r.description, r.quantity, r.unit_amount, r.quantity * r.unit_amount,
+        r.tax_category, r.discount, r.discounts, r.tax, r.tax_place, r.tax_rate, r.tax_inclusive, r.tax_reason,
         r.period_start, r.period_end
     FROM jsonb_to_recordset(CAST(:lines AS jsonb)) AS r(
         invoice_id text, position int, kind text, description text, quantity int, unit_amount bigint,
-        period_start timestamptz, period_end timestamptz
+        tax_category text, discount bigint, discounts jsonb, tax bigint, tax_place text, tax_rate int,
+        tax_inclusive bool, tax_reason text, period_start timestamptz, period_end timestamptz
     )
     JOIN new_invoices ON new_invoices.id = r.invoice_id
 ),
@@ -272,13 +276,20 @@ def _event(entry: Entry) -> dict[str, Any]:
     }
 
 
+# What an invoice says that a journal of an earlier release does not.
+_PLAIN = {"discount": 0, "tax": 0}
+
+
 def _invoices(state: State, entries: Iterable[Entry]) -> list[dict[str, Any]]:
     final = {row["id"]: row["status"] for row in _settled(entries)}
     return [
         {
+            **_PLAIN,
+            "subtotal": entry.data["total"],
             **entry.data,
             "id": entry.data["invoice_id"],
             "entry_seq": entry.seq,
+            "taxes": {share.place: share.amount for share in taxes_in(entry.data)},
             "status": final.get(entry.data["invoice_id"], "open"),
             "issued_at": _iso(entry.at),
             "local_date": local_day(entry.at, state.zone).isoformat(),
@@ -297,12 +308,28 @@ def _lines(entries: Iterable[Entry]) -> list[dict[str, Any]]:
             "description": line.description,
             "quantity": line.quantity,
             "unit_amount": line.unit_amount,
+            "tax_category": line.tax_category,
+            "discount": line.discount,
+            "discounts": [
+                {"id": share.discount_id, "name": share.name, "amount": share.amount} for share in line.discounts
+            ],
+            "tax": line.tax,
+            **_treatment(line.treatment),
             "period_start": _iso(line.period.start) if line.period else None,
             "period_end": _iso(line.period.end) if line.period else None,
         }
         for entry in entries
         for position, line in enumerate(entry.lines, start=1)
     ]
+
+
+def _treatment(how: Treatment | None) -> dict[str, Any]:
+    return {
+        "tax_place": how.place if how else None,
+        "tax_rate": how.rate if how else None,
+        "tax_inclusive": how is not None and how.inclusive,
+        "tax_reason": how.reason.value if how and how.reason else None,
+    }
 
 
 _FINAL = {

@@ -6,6 +6,7 @@ Two steps, each safe to repeat and to be killed anywhere: `take_credit` puts the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol, assert_never
@@ -15,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio import activity
 
 from activities.alive import alive
-from activities.credit_notes import write_credit_note
+from activities.credit_notes import read, taxes_of_credit, write_credit_note, written
 from activities.ledger import DoubleEntry, post
 from activities.paid_back import Listener, tell_paid_back
 from activities.vouchers import By, locked, move
@@ -35,6 +36,7 @@ from domain.errors import Broken, InvalidInput, NotFound, Refused
 from domain.ids import derive
 from domain.messages import Envelope, GrantCredit
 from domain.state import State
+from domain.tax import TaxShare
 from domain.vouchers import Move, redeemable
 from models.session import Database
 
@@ -106,7 +108,7 @@ class Credits:
             if row is None:
                 return await _end_of(connection, transfer.id)
             if isinstance(transfer.source, FromInvoice):
-                await _write_note(connection, transfer, transfer.source, request.taken)
+                await _write_note(connection, transfer, transfer.source, request.taken, read(row.taxes))
         return await self._told(transfer, Granted(transfer.id))
 
     async def _told(self, transfer: Transfer, end: Granted | Refusal) -> Granted | Refusal:
@@ -131,7 +133,10 @@ class Credits:
                 case FromInvoice():
                     invoice = transfer.source.invoice_id
                     await connection.execute(_CREDITED, {"id": invoice, "amount": -taken.amount})
-                    entry = _note_entry(transfer, transfer.source, -taken.amount, taken.currency, request.now, row)
+                    taxes = read(row.taxes)
+                    entry = _note_entry(
+                        transfer, transfer.source, -taken.amount, taken.currency, taxes, request.now, row
+                    )
                     await post(connection, entry)
                 case _:
                     assert_never(transfer.source)
@@ -152,7 +157,7 @@ async def _take_from_voucher(
     if known is not None:
         return known
     amount = redeemable(voucher, receiver, source.amount, transfer.at)
-    await _open(connection, transfer, receiver, source.voucher_id, None, Taken(amount, voucher.currency))
+    await _open(connection, transfer, receiver, source.voucher_id, None, Taken(amount, voucher.currency), ())
     by = _by(transfer, receiver.customer_id, "taken", transfer.at)
     await move(connection, voucher, Move.REDEEMED, -amount, by)
     return Taken(amount, voucher.currency)
@@ -171,8 +176,9 @@ async def _take_from_invoice(
     check_creditable(invoice, receiver, source.amount)
     await connection.execute(_CREDITED, {"id": source.invoice_id, "amount": source.amount})
     taken = Taken(source.amount, invoice.currency)
-    await _open(connection, transfer, receiver, source.note_id, source.invoice_id, taken)
-    await post(connection, _note_entry(transfer, source, taken.amount, taken.currency, transfer.at, row))
+    taxes = await taxes_of_credit(connection, source.invoice_id, source.amount)
+    await _open(connection, transfer, receiver, source.note_id, source.invoice_id, taken, taxes)
+    await post(connection, _note_entry(transfer, source, taken.amount, taken.currency, taxes, transfer.at, row))
     return taken
 
 
@@ -188,7 +194,13 @@ def _by(transfer: Transfer, customer_id: str, step: str, at: datetime) -> By:
 
 
 def _note_entry(
-    transfer: Transfer, source: FromInvoice, amount: int, currency: str, at: datetime, row: Any
+    transfer: Transfer,
+    source: FromInvoice,
+    amount: int,
+    currency: str,
+    taxes: Sequence[TaxShare],
+    at: datetime,
+    row: Any,
 ) -> DoubleEntry:
     """What a credit note moves, or (below zero) moved before it was refused."""
     step, kind = ("taken", "credit_note_issued") if amount > 0 else ("given_back", "credit_note_withdrawn")
@@ -196,7 +208,7 @@ def _note_entry(
         id=derive("led", transfer.id, step),
         at=at,
         kind=kind,
-        postings=credit_sides(amount, currency),
+        postings=credit_sides(amount, currency, taxes),
         description=kind.replace("_", " "),
         test_mode=row.test_mode,
         customer_id=row.customer_id,
@@ -213,6 +225,7 @@ async def _open(
     source_id: str,
     invoice_id: str | None,
     taken: Taken,
+    taxes: Sequence[TaxShare],
 ) -> None:
     await connection.execute(
         _OPEN,
@@ -224,6 +237,7 @@ async def _open(
             "customer": receiver.customer_id,
             "invoice": invoice_id,
             "amount": taken.amount,
+            "taxes": written(taxes),
             "currency": taken.currency,
             "actor": transfer.actor,
             "at": transfer.at,
@@ -231,7 +245,9 @@ async def _open(
     )
 
 
-async def _write_note(connection: AsyncConnection, transfer: Transfer, source: FromInvoice, taken: Taken) -> None:
+async def _write_note(
+    connection: AsyncConnection, transfer: Transfer, source: FromInvoice, taken: Taken, taxes: Sequence[TaxShare]
+) -> None:
     row = (await connection.execute(_READER, {"id": source.invoice_id})).one()
     await write_credit_note(
         connection,
@@ -240,6 +256,7 @@ async def _write_note(connection: AsyncConnection, transfer: Transfer, source: F
         customer_id=row.customer_id,
         refund_id=None,
         amount=taken.amount,
+        taxes=taxes,
         currency=taken.currency,
         disposition="credit",
         reason=transfer.reason,
@@ -303,9 +320,10 @@ _TRANSFER = text("SELECT amount, currency, status, code, detail FROM credit_tran
 _OPEN = text(
     """
 INSERT INTO credit_transfers (
-    id, source, source_id, subscription_id, customer_id, invoice_id, amount, currency, status, actor, at
+    id, source, source_id, subscription_id, customer_id, invoice_id, amount, taxes, currency, status, actor, at
 ) VALUES (
-    :id, :source, :source_id, :subscription, :customer, :invoice, :amount, :currency, 'pending', :actor, :at
+    :id, :source, :source_id, :subscription, :customer, :invoice, :amount, CAST(:taxes AS jsonb), :currency,
+    'pending', :actor, :at
 )
 """
 )
@@ -318,13 +336,13 @@ WHERE subscription_id = :subscription AND kind = 'credit_granted' AND data ->> '
 )
 _GRANTED = text(
     """
-UPDATE credit_transfers SET status = 'granted', ended_at = :now WHERE id = :id AND status = 'pending' RETURNING id
+UPDATE credit_transfers SET status = 'granted', ended_at = :now WHERE id = :id AND status = 'pending' RETURNING taxes
 """
 )
 _GIVEN_BACK = text(
     """
 UPDATE credit_transfers SET status = 'given_back', code = :code, detail = :detail, ended_at = :now
-WHERE id = :id AND status = 'pending' RETURNING customer_id,
+WHERE id = :id AND status = 'pending' RETURNING customer_id, taxes,
     (SELECT test_mode FROM subscriptions WHERE subscriptions.id = credit_transfers.subscription_id) AS test_mode
 """
 )

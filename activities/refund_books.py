@@ -13,14 +13,14 @@ from typing import Any
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from activities.credit_notes import write_credit_note
+from activities.credit_notes import taxes_of_credit, write_credit_note
 from activities.ledger import DoubleEntry, post
 from activities.parcels import stop_unpaid
 from activities.refund_letters import tell_customer, tell_staff
 from activities.tasks import NewTask, close_task, open_task
 from domain.errors import Broken
 from domain.ids import derive
-from domain.ledger import RECEIVABLE, REVENUE, Posting, cash
+from domain.ledger import RECEIVABLE, REVENUE, Posting, cash, parted
 from domain.money import Money
 from domain.refund_state import RefundKind, RefundState
 from domain.refunds import attention
@@ -91,6 +91,7 @@ async def _hold(connection: AsyncConnection, state: RefundState, amount: int) ->
 
 async def _given_back(connection: AsyncConnection, state: RefundState, entry: Entry) -> None:
     """The invoice stays paid: a credit note corrects it, and the money leaves what the gateway holds for us."""
+    taxes = await taxes_of_credit(connection, state.invoice_id, state.amount)
     number = await write_credit_note(
         connection,
         id=note_id(state),
@@ -98,6 +99,7 @@ async def _given_back(connection: AsyncConnection, state: RefundState, entry: En
         customer_id=state.customer_id,
         refund_id=state.id,
         amount=state.amount,
+        taxes=taxes,
         currency=state.currency,
         disposition=state.kind.value,
         reason=state.reason,
@@ -106,9 +108,11 @@ async def _given_back(connection: AsyncConnection, state: RefundState, entry: En
         zone=state.zone,
         test_mode=state.test_mode,
     )
-    await _post(connection, state, entry, "credit_note", REVENUE, RECEIVABLE, f"credit note {number}")
+    sides = parted(REVENUE, state.amount, taxes)
+    await _post(connection, state, entry, "credit_note", sides, RECEIVABLE, f"credit note {number}")
     paid_out = f"{state.kind.value} of {state.sale}"
-    await _post(connection, state, entry, state.kind.value, RECEIVABLE, cash(state.gateway), paid_out)
+    owed = [(RECEIVABLE, state.amount)]
+    await _post(connection, state, entry, state.kind.value, owed, cash(state.gateway), paid_out)
     if state.kind is RefundKind.VOID:
         await connection.execute(_VOIDED, {"attempt": state.attempt_id})
     await stop_unpaid(connection, state.invoice_id)
@@ -116,9 +120,16 @@ async def _given_back(connection: AsyncConnection, state: RefundState, entry: En
 
 
 async def _post(
-    connection: AsyncConnection, state: RefundState, entry: Entry, kind: str, debit: str, credit: str, words: str
+    connection: AsyncConnection,
+    state: RefundState,
+    entry: Entry,
+    kind: str,
+    debits: Sequence[tuple[str, int]],
+    credit: str,
+    words: str,
 ) -> None:
-    sides = (Posting(debit, state.amount, state.currency), Posting(credit, -state.amount, state.currency))
+    moved = [*debits, (credit, -state.amount)]
+    sides = [Posting(account, amount, state.currency) for account, amount in moved]
     await post(
         connection,
         DoubleEntry(

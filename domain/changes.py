@@ -6,14 +6,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from domain.calendar import Period, anchor_from, boundary, whole_second
+from domain.calendar import Period, anchor_from, boundary, local_day, whole_second
+from domain.discounts import in_force, parts_of
 from domain.errors import Broken, InvalidInput, Refused
-from domain.invoicing import cycle_line, last_billed, open_invoice, price_of, still_running, waiting_lines
+from domain.invoicing import (
+    cycle_line,
+    last_billed,
+    open_invoice,
+    price_of,
+    price_of_period,
+    still_running,
+    waiting_lines,
+)
 from domain.messages import ChangeDate, ChangeTerms, When
 from domain.money import Money
 from domain.plan import change_calendar, due_at, enter_period
-from domain.proration import prorate_change, prorate_stub
-from domain.state import Billed, Change, InvoiceReason, Line, LineKind, State, Status
+from domain.price_commands import use_discounts
+from domain.pricing import discount_lines
+from domain.proration import prorate_change, prorate_stub, unused_fraction
+from domain.state import Billed, Change, InvoiceReason, Line, LineKind, PeriodPrice, State, Status
+from domain.tax import treatment
 from domain.terms import Terms
 
 DATE_MOVE_MAX = timedelta(days=732)
@@ -65,12 +77,23 @@ def _in_mid_period(state: State, command: ChangeTerms, now: datetime) -> State:
     parts = [_exchange(state, command, billed, now) for billed in (running, last) if billed is not None]
     changed = change_calendar(state, new, at, keep_anchor=command.keep_anchor)
     if new.same_calendar(state.terms):
-        changed = replace(changed, paid_for_period=parts[-1].billed.paid, running=running and parts[0].billed)
+        kept = parts[-1].billed
+        changed = replace(
+            changed,
+            paid_for_period=kept.paid,
+            period_price=_known(kept),
+            running=running and parts[0].billed,
+        )
         charges = tuple(part.remaining for part in parts)
         span = Period(at, last.period.end)
         return _bill_change(changed, parts, charges, span, state.cycle - 1, now)
-    first, changed = cycle_line(changed), enter_period(changed)
-    return _bill_change(changed, parts, (first,), changed.period, state.cycle, now)
+    # A period of other length begins: a cycle like any other, so it has the discounts in force and uses them up.
+    discounts = in_force(changed.discounts, at, new.product_id)
+    (first,) = discount_lines((cycle_line(changed),), discounts, state.currency)
+    changed = enter_period(changed)
+    changed = replace(changed, period_price=price_of_period(changed, first, discounts, now))
+    changed = _bill_change(changed, parts, (first,), changed.period, state.cycle, now)
+    return use_discounts(changed, discounts, at, now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +105,16 @@ class _Exchange:
     billed: Billed
 
 
+def _known(billed: Billed) -> PeriodPrice | None:
+    """What is kept of the price of a period where discounts or tax have a part in it."""
+    plain = not billed.discounts and billed.treatment is None
+    return None if plain else PeriodPrice(billed.price, billed.discounts, billed.treatment)
+
+
 def _exchange(state: State, command: ChangeTerms, billed: Billed, now: datetime) -> _Exchange:
+    """The period keeps the discounts it was billed with. What is given back was taxed as it was charged; the rest is
+    taxed as of today.
+    """
     old, new = state.terms, command.terms
     at = max(now, billed.period.start)
     price = price_of(new, billed.period, billed.part_of, state.zone)
@@ -97,10 +129,29 @@ def _exchange(state: State, command: ChangeTerms, billed: Billed, now: datetime)
     )
     rest = Period(at, billed.period.end)
     credit, charge = (proration.credit.minor, proration.charge.minor) if command.prorate else (0, 0)
+    discounts = tuple(one for one in billed.discounts if not one.products or new.product_id in one.products)
+    fraction = unused_fraction(billed.period, at, state.zone, new.basis, day_is_consumed=False)
+    full = Line(
+        LineKind.PRORATION_CHARGE, f"Remaining: {new.product_name}", 1, price.minor, rest, tax_category=new.tax_category
+    )
+    (remaining,) = discount_lines(
+        (replace(full, unit_amount=charge),), parts_of(discounts, *fraction, state.currency), state.currency
+    )
+    (full,) = discount_lines((full,), discounts, state.currency)
+    unused = Line(
+        LineKind.PRORATION_CREDIT,
+        f"Unused: {old.product_name}",
+        1,
+        credit,
+        rest,
+        tax_category=old.tax_category,
+        treatment=billed.treatment,
+    )
+    taxed = treatment(state.tax, new.tax_category, local_day(now, state.zone)) if charge else billed.treatment
     return _Exchange(
-        Line(LineKind.PRORATION_CREDIT, f"Unused: {old.product_name}", 1, credit, rest),
-        Line(LineKind.PRORATION_CHARGE, f"Remaining: {new.product_name}", 1, charge, rest),
-        replace(billed, price=price.minor, paid=billed.paid + credit),
+        unused,
+        remaining,
+        replace(billed, price=full.discounted, paid=billed.paid + credit, discounts=discounts, treatment=taxed),
     )
 
 
@@ -119,8 +170,8 @@ def _bill_change(
     state = replace(state, changes=state.changes + 1)
     return open_invoice(
         state, now, InvoiceReason.CHANGE, worth_telling, cycle=cycle, trigger="change",
-        pays_for_period=charges[-1].amount, pays_for_running=sum(line.amount for line in charges[:-1]), span=span,
-        sequence=state.changes,
+        pays_for_period=charges[-1].discounted, pays_for_running=sum(line.discounted for line in charges[:-1]),
+        span=span, sequence=state.changes,
     )  # fmt: skip
 
 
@@ -158,7 +209,14 @@ def _added(state: State, added: Period) -> Line:
     anchor = anchor_from(added.end, state.zone, terms.month_end)
     full = Period(boundary(anchor, terms.interval, -1), added.end)
     charge = prorate_stub(price=terms.price, stub=added, full=full, zone=state.zone, basis=terms.basis)
-    return Line(LineKind.PRORATION_CHARGE, f"Added: {terms.product_name}", 1, charge.minor, added)
+    return Line(
+        LineKind.PRORATION_CHARGE,
+        f"Added: {terms.product_name}",
+        1,
+        charge.minor,
+        added,
+        tax_category=terms.tax_category,
+    )
 
 
 def _shorten(state: State, current: Period, new_due: datetime, *, prorate: bool) -> State:
@@ -167,8 +225,12 @@ def _shorten(state: State, current: Period, new_due: datetime, *, prorate: bool)
     if not prorate:
         return replace(state, period=shorter)
     terms = state.terms
+    billed = last_billed(state)
+    if billed is None:
+        raise Broken("a period is shortened where none was billed")
+    price = Money(billed.price, state.currency)
     credit = prorate_change(
-        old=price_of(terms, current, state.part_of, state.zone),
+        old=price,
         new=Money.zero(state.currency),
         paid=Money(state.paid_for_period, state.currency),
         period=current,
@@ -177,12 +239,20 @@ def _shorten(state: State, current: Period, new_due: datetime, *, prorate: bool)
         basis=terms.basis,
     ).credit.minor
     taken = Line(
-        LineKind.PRORATION_CREDIT, f"Taken away: {terms.product_name}", 1, credit, Period(new_due, current.end)
+        LineKind.PRORATION_CREDIT,
+        f"Taken away: {terms.product_name}",
+        1,
+        credit,
+        Period(new_due, current.end),
+        tax_category=terms.tax_category,
+        treatment=billed.treatment,
     )
+    kept = prorate_stub(price=price, stub=shorter, full=current, zone=state.zone, basis=terms.basis)
     return replace(
         state,
         period=shorter,
         part_of=state.part_of or current,
         paid_for_period=state.paid_for_period + credit,
+        period_price=state.period_price and replace(state.period_price, price=kept.minor),
         pending_lines=(*state.pending_lines, taken) if credit else state.pending_lines,
     )

@@ -11,10 +11,13 @@ from domain.declines import DeclineKind
 from domain.dunning import is_exhausted, round_failed
 from domain.errors import Broken
 from domain.facts import ActionRequired, Charged, Declined, NeverArrived, NoMethod, Outcome, Parked, Unknown
-from domain.invoicing import grant, waiting_lines
+from domain.invoicing import grant, priced, waiting_lines
+from domain.ledger import with_taxes
+from domain.money import Money
 from domain.plan import missed_before, pass_over
 from domain.state import SYSTEM, Access, Collecting, Entry, EntryData, InvoiceReason, Phase, State, Status
 from domain.steps import AskGateway, Charge
+from domain.tax import taxes_of_part
 from domain.terms import DunningTerms, EndAction
 
 # The gateway is down: the same attempt again after so long; the last one is repeated.
@@ -101,12 +104,21 @@ def write_off(state: State, now: datetime, reason: str) -> State:
             now,
             "invoice_written_off",
             reason=reason,
+            also=_taxes(collecting, state.currency),
             invoice_id=collecting.invoice_id,
             cycle=collecting.cycle,
             amount=collecting.amount_due,
             currency=state.currency,
         )
     return replace(state, collecting=None, grace_until=None)
+
+
+def _taxes(collecting: Collecting, currency: str) -> EntryData:
+    """What of the amount still due is tax, and is owed no more: of a part, where credit has paid for the rest."""
+    if not collecting.taxes:
+        return {}
+    total, due = Money(collecting.total, currency), Money(collecting.amount_due, currency)
+    return with_taxes(taxes_of_part(collecting.taxes, total, Money.zero(currency), due, ()))
 
 
 def _paid(state: State, collecting: Collecting, charged: Charged, now: datetime) -> State:
@@ -191,6 +203,7 @@ def _void(state: State, collecting: Collecting, now: datetime) -> State:
     state = state.note(
         now,
         "invoice_voided",
+        also=_taxes(collecting, state.currency),
         invoice_id=collecting.invoice_id,
         cycle=collecting.cycle,
         amount=collecting.amount_due,
@@ -227,11 +240,15 @@ def end(state: State, now: datetime, *, actor: str, reason: str) -> State:
     added time that has passed. What it would have charged beyond that is waived, and said so.
     """
     state = write_off(state, now, reason)
-    waiting = sum(line.amount for line in state.pending_lines if line.amount > 0)
-    owed = -sum(line.amount for line in state.pending_lines if line.amount < 0)
-    passed = sum(line.amount for line in waiting_lines(state, now) if line.amount > 0)
-    set_off = min(passed, owed)
-    state = grant(state, now, owed - set_off, source="unused", actor=actor, reason=reason)
+    charges = tuple(line for line in state.pending_lines if line.amount > 0)
+    given = tuple(line for line in state.pending_lines if line.amount < 0)
+    passed = tuple(line for line in waiting_lines(state, now) if line.amount > 0)
+    waiting, owed = priced(state, charges, now).total, -priced(state, given, now).total
+    balance = priced(state, (*given, *passed), now)
+    back = max(-balance.total, 0)
+    taxes = tuple(replace(share, amount=-share.amount) for share in balance.taxes) if back else ()
+    state = grant(state, now, back, source="unused", actor=actor, reason=reason, taxes=taxes)
+    set_off = owed - back
     if waiting > set_off:
         state = state.note(
             now, "added_time_waived", actor=actor, reason=reason, amount=waiting - set_off, currency=state.currency

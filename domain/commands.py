@@ -17,6 +17,7 @@ from domain.errors import Broken, InvalidInput, Refused
 from domain.invoicing import credit_unused, grant, open_invoice
 from domain.lifecycle import pause_now, resume_now
 from domain.messages import (
+    AddDiscount,
     BillDue,
     Cancel,
     ChangeDate,
@@ -33,16 +34,19 @@ from domain.messages import (
     PlaceHold,
     RefundChoice,
     ReleaseHold,
+    RemoveDiscount,
     Restart,
     RestartTrial,
     Resume,
     SetNotice,
+    SetTax,
     Skip,
     StopTrial,
     UndoCancel,
     When,
 )
 from domain.plan import begin_cycles, due_at, follow
+from domain.price_commands import add_discount, remove_discount, set_tax
 from domain.state import (
     RECENT_COMMANDS_MAX,
     Access,
@@ -89,6 +93,9 @@ ALLOWED_IN: dict[str, frozenset[Status]] = {
     "collect_now": _ALIVE,
     "bill_due": _ALIVE,
     "set_notice": _ALIVE | {Status.CANCELED},
+    "add_discount": _ALIVE,
+    "remove_discount": _ALIVE,
+    "set_tax": _ALIVE | {Status.CANCELED},
 }
 
 
@@ -161,6 +168,8 @@ def _refusal(  # noqa: C901, PLR0911, PLR0912 - the table of rules
             return "payment_open", "an invoice is still open: it has to be paid before the subscription goes on"
         case "undo_cancel" if state.cancel is None:
             return "not_canceling", "no cancellation is planned"
+        case "remove_discount" if not state.discounts:
+            return "no_such_discount", "the subscription has no discount"
         case "place_hold" if state.hold is not None:
             return "on_hold", "the subscription is on hold already"
         case "release_hold" if state.hold is None:
@@ -216,6 +225,12 @@ def _take(state: State, envelope: Envelope, now: datetime) -> State:  # noqa: C9
         case SetNotice():
             _check("days", command.days, 0, NOTICE_DAYS_MAX)
             return replace(by.note(state, now, "notice_set", days=command.days), notice_days=command.days)
+        case AddDiscount():
+            return add_discount(state, command, by.actor, by.reason, now)
+        case RemoveDiscount():
+            return remove_discount(state, command, by.actor, by.reason, now)
+        case SetTax():
+            return set_tax(state, command, by.actor, by.reason, now)
         case _:
             assert_never(command)
 
@@ -228,7 +243,7 @@ class _By:
     reason: str
 
     def note(self, state: State, now: datetime, kind: str, **data: str | int | bool | None) -> State:
-        return state.note(now, kind, actor=self.actor, reason=self.reason, **data)
+        return state.note(now, kind, actor=self.actor, reason=self.reason, also=dict(data))
 
 
 def _skip(state: State, command: Skip, by: _By, now: datetime) -> State:
@@ -274,7 +289,7 @@ def _charge_now(state: State, command: ChargeNow, by: _By, now: datetime) -> Sta
     state = by.note(
         state, now, "charge_asked", amount=command.amount, currency=state.currency, description=command.description
     )
-    line = Line(LineKind.ONE_OFF, command.description, 1, command.amount)
+    line = Line(LineKind.ONE_OFF, command.description, 1, command.amount, tax_category=state.terms.tax_category)
     state = open_invoice(
         replace(state, changes=state.changes + 1),
         now,
@@ -341,6 +356,7 @@ def _restart(state: State, by: _By, now: datetime) -> State:
         period=None,
         part_of=None,
         paid_for_period=0,
+        period_price=None,
         running=None,
     )
     return begin_cycles(state, now)

@@ -6,12 +6,14 @@ then granted by the subscription or given back to where it came from.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
 from domain.errors import DunlinError, InvalidInput, Refused
-from domain.ledger import CREDIT_IN_TRANSIT, REVENUE, Posting
+from domain.ledger import CREDIT_IN_TRANSIT, REVENUE, Posting, parted
+from domain.tax import TaxShare
 
 # Status of an invoice that no credit note can correct → what to do instead.
 _INSTEAD = {
@@ -152,6 +154,13 @@ def check_creditable(invoice: PaidInvoice, receiver: Receiver, amount: int) -> N
         )
 
 
-def credit_sides(amount: int, currency: str) -> tuple[Posting, ...]:
-    """What is credited is no revenue any more and on its way to the customer; a negative amount takes it back."""
-    return (Posting(REVENUE, amount, currency), Posting(CREDIT_IN_TRANSIT, -amount, currency))
+def credit_sides(amount: int, currency: str, taxes: Iterable[TaxShare] = ()) -> tuple[Posting, ...]:
+    """What is credited is no revenue any more and on its way to the customer; a negative amount takes it back.
+
+    `taxes` is what of the amount, counted above zero, is tax that is owed no more.
+    """
+    sides = parted(REVENUE, abs(amount), taxes, -1 if amount < 0 else 1)
+    return (
+        *(Posting(account, side, currency) for account, side in sides),
+        Posting(CREDIT_IN_TRANSIT, -amount, currency),
+    )

@@ -77,6 +77,12 @@ class DiscountShare:
     amount: int
 
 
+def percent(rate: int) -> str:
+    """`8.875 %` of 8875, `19 %` of 19000."""
+    whole, rest = rate * 100 // WHOLE, rate * 100 % WHOLE
+    return f"{whole}.{rest // 100:03d}".rstrip("0").rstrip(".") + " %"
+
+
 def in_order(discounts: Iterable[Discount]) -> tuple[Discount, ...]:
     """The order in which they are taken off (see above)."""
 
@@ -115,6 +121,12 @@ def part_of(discount: Discount, part: int, whole: int, currency: str) -> Discoun
         return discount
     amount = Money(discount.amount, currency).fraction(part, whole).minor
     return replace(discount, amount=amount) if amount else None
+
+
+def parts_of(discounts: Iterable[Discount], part: int, whole: int, currency: str) -> tuple[Discount, ...]:
+    """All of them for `part`/`whole` of a period."""
+    parts = (part_of(discount, part, whole, currency) for discount in discounts)
+    return tuple(discount for discount in parts if discount is not None)
 
 
 def take_off(amounts: Sequence[Money], discounts: Iterable[Discount]) -> tuple[tuple[DiscountShare, ...], ...]:

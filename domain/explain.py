@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import assert_never
 
 from domain.collection import LOOKUPS_BEFORE_ATTENTION, PARKED_BEFORE_ATTENTION
+from domain.discounts import percent
 from domain.lifecycle import next_step
 from domain.money import Money
 from domain.state import Datum, EntryData, Phase, State
@@ -24,7 +25,7 @@ SENTENCES = MappingProxyType(
         "trial_moved": "Trial moved; it ends {until}.",
         "trial_ended_early": "Trial ended early.",
         "trial_ended": "Trial ended.",
-        "invoice_issued": "Invoice of {total} issued for {cause}; {amount_due} due.",
+        "invoice_issued": "Invoice of {total} issued for {cause}{within}; {amount_due} due.",
         "payment_succeeded": "Paid {amount} by {gateway} (attempt {attempt}).",
         "invoice_settled": "Nothing was left to pay.",
         "payment_declined": "Payment of {amount} declined: {code} ({decline}), attempt {attempt}.",
@@ -63,13 +64,16 @@ SENTENCES = MappingProxyType(
         "canceled": "Cancelled.",
         "restarted": "Restarted; a new period starts.",
         "credit_granted": "Credit of {amount} granted {source}; balance {balance}.",
+        "discount_added": "Discount {name}: {off}{lasting}.",
+        "discount_ended": "Discount {name} ended: {why}.",
+        "tax_set": "Taxed from now on: {taxed}.",
         "hold_placed": "Put on hold by {owner} until {expires_at}.",
         "hold_released": "Hold released.",
         "hold_expired": "Hold expired.",
     }
 )
 
-_MONEY = frozenset({"amount", "total", "amount_due", "credit_applied", "balance"})
+_MONEY = frozenset({"amount", "total", "subtotal", "discount", "tax", "amount_due", "credit_applied", "balance"})
 
 # Field → its value → how that reads within the sentence. Another value reads as it is written, without underscores.
 _WORDS = MappingProxyType(
@@ -93,7 +97,12 @@ _WORDS = MappingProxyType(
             "link": "the customer pays by a link",
             "pay": "the invoice is to be paid",
         },
-        "why": {"catch-up policy": "the catch-up policy leaves out what is so late"},
+        "why": {
+            "catch-up policy": "the catch-up policy leaves out what is so late",
+            "used_up": "its cycles are used up",
+            "ended": "its time is over",
+            "removed": "it was taken back",
+        },
     }
 )
 
@@ -141,7 +150,38 @@ def _derived(data: EntryData) -> dict[str, str]:
     if isinstance(days, int):
         early = f"{days} day before a renewal" if days == 1 else f"{days} days before a renewal"
         words["days_before"] = f"Notices are sent {early}" if days else "No notices are sent before a renewal"
+    if "total" in data:
+        words["within"] = _within(data)
+    if "discount_id" in data and "rate" in data:
+        words |= _discount(data)
+    if "rates" in data:
+        words["taxed"] = _taxed(data)
     return words
+
+
+def _within(data: EntryData) -> str:
+    """What discounts and tax have in an invoice's total; nothing where they have no part in it."""
+    currency = str(data["currency"])
+    parts = [
+        f"{Money(amount, currency)} {said}"
+        for said, amount in (("of discounts", data.get("discount")), ("of tax", data.get("tax")))
+        if isinstance(amount, int) and amount
+    ]
+    return f", with {' and '.join(parts)}" if parts else ""
+
+
+def _discount(data: EntryData) -> dict[str, str]:
+    rate, amount, cycles, until = data["rate"], data["amount"], data["cycles"], data["until"]
+    off = f"{percent(rate)} off" if isinstance(rate, int) and rate else ""
+    if isinstance(amount, int) and amount:
+        off = f"{Money(amount, str(data['currency']))} off"
+    lasting = f" for {cycles} billed cycles" if cycles else ""
+    return {"off": off, "lasting": f"{lasting} until {until}" if until else lasting or " until taken back"}
+
+
+def _taxed(data: EntryData) -> str:
+    place = f" in {data['place']}" if data["place"] else ""
+    return str(data["status"]).replace("_", " ") + place
 
 
 def next_in_words(state: State, now: datetime) -> tuple[str, datetime | None]:

@@ -1,14 +1,17 @@
-"""What an invoice says: its lines, what credit covers, what is left to collect."""
+"""What an invoice says: its lines with discounts and tax, what credit covers, what is left to collect."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
 
-from domain.calendar import Period
+from domain.calendar import Period, local_day
+from domain.discounts import Discount, in_force
 from domain.errors import Broken
+from domain.ledger import with_taxes
 from domain.money import Money
 from domain.plan import next_period
+from domain.pricing import Priced, discount_lines, price
 from domain.proration import length, prorate_cancel, prorate_stub
 from domain.state import (
     SYSTEM,
@@ -19,9 +22,11 @@ from domain.state import (
     InvoiceReason,
     Line,
     LineKind,
+    PeriodPrice,
     State,
     invoice_id,
 )
+from domain.tax import TaxShare, treatment
 from domain.terms import Terms
 
 
@@ -30,9 +35,33 @@ def cycle_line(state: State) -> Line:
     terms = state.terms
     span, whole = next_period(state)
     if whole is None:
-        return Line(LineKind.CYCLE, terms.product_name, terms.quantity, terms.unit_amount, span)
+        return Line(
+            LineKind.CYCLE, terms.product_name, terms.quantity, terms.unit_amount, span, tax_category=terms.tax_category
+        )
     part = prorate_stub(price=terms.price, stub=span, full=whole, zone=state.zone, basis=terms.basis)
-    return Line(LineKind.STUB, f"{terms.product_name} (part of a period)", 1, part.minor, span)
+    name = f"{terms.product_name} (part of a period)"
+    return Line(LineKind.STUB, name, 1, part.minor, span, tax_category=terms.tax_category)
+
+
+def cycle_charges(state: State, at: datetime) -> tuple[tuple[Line, ...], tuple[Discount, ...]]:
+    """The lines of the next cycle's invoice, its own first, less the discounts in force at `at`; and these."""
+    terms = state.terms
+    lines = [cycle_line(state)]
+    if terms.setup_fee and not state.setup_fee_billed:
+        lines.append(Line(LineKind.SETUP_FEE, "Set-up fee", 1, terms.setup_fee, tax_category=terms.tax_category))
+    discounts = in_force(state.discounts, at, terms.product_id)
+    return discount_lines((*lines, *state.pending_lines), discounts, state.currency), discounts
+
+
+def priced(state: State, lines: tuple[Line, ...], at: datetime) -> Priced:
+    """These lines, discounted already, with the tax of the local day of `at`."""
+    return price(lines, (), state.tax, local_day(at, state.zone), state.currency)
+
+
+def price_of_period(state: State, line: Line, discounts: tuple[Discount, ...], at: datetime) -> PeriodPrice | None:
+    """What is kept of how a period's line was priced; None where neither discount nor tax had a part in it."""
+    how = treatment(state.tax, line.tax_category, local_day(at, state.zone))
+    return PeriodPrice(line.discounted, discounts, how) if discounts or how is not None else None
 
 
 def price_of(terms: Terms, period: Period, part_of: Period | None, zone: str) -> Money:
@@ -46,6 +75,9 @@ def last_billed(state: State) -> Billed | None:
     """The period that was billed last, by the terms in force; it may begin later."""
     if state.period is None:
         return None
+    known = state.period_price
+    if known is not None:
+        return Billed(state.period, state.part_of, known.price, state.paid_for_period, known.discounts, known.treatment)
     price = price_of(state.terms, state.period, state.part_of, state.zone)
     return Billed(state.period, state.part_of, price.minor, state.paid_for_period)
 
@@ -65,9 +97,10 @@ def credit_unused(state: State, now: datetime, *, actor: str, reason: str) -> St
     if last is None or last.period.end <= now:
         return state
     running = still_running(state, now)
-    credit = sum(_unused(state, billed, now) for billed in (running, last) if billed is not None)
+    unused = priced(state, tuple(_unused(state, billed, now) for billed in (running, last) if billed is not None), now)
     state = replace(state, paid_for_period=0, running=None)
-    return grant(state, now, credit, source="unused", actor=actor, reason=reason)
+    taxes = tuple(replace(share, amount=-share.amount) for share in unused.taxes)
+    return grant(state, now, -unused.total, source="unused", actor=actor, reason=reason, taxes=taxes)
 
 
 def waiting_lines(state: State, until: datetime) -> tuple[Line, ...]:
@@ -86,7 +119,7 @@ def waiting_lines(state: State, until: datetime) -> tuple[Line, ...]:
     return tuple(kept)
 
 
-def _unused(state: State, billed: Billed, now: datetime) -> int:
+def _unused(state: State, billed: Billed, now: datetime) -> Line:
     credit = prorate_cancel(
         price=Money(billed.price, state.currency),
         paid=Money(billed.paid, state.currency),
@@ -95,7 +128,8 @@ def _unused(state: State, billed: Billed, now: datetime) -> int:
         zone=state.zone,
         basis=state.terms.basis,
     )
-    return -credit.minor
+    rest = Period(min(now, billed.period.end), billed.period.end)
+    return Line(LineKind.PRORATION_CREDIT, "Unused", 1, credit.minor, rest, treatment=billed.treatment)
 
 
 def grant(
@@ -107,8 +141,9 @@ def grant(
     actor: str,
     reason: str,
     transfer_id: str | None = None,
+    taxes: tuple[TaxShare, ...] = (),
 ) -> State:
-    """Put an amount (minor units) on account.
+    """Put an amount (minor units) on account; `taxes` is what of it was tax.
 
     `source`: `unused` time that was paid for, an `agent`'s gift, or a `voucher` or `credit_note` by a transfer.
     """
@@ -118,7 +153,9 @@ def grant(
     data: EntryData = {"amount": amount, "currency": state.currency, "source": source, "balance": balance}
     if transfer_id is not None:
         data["transfer_id"] = transfer_id
-    state = state.note(now, "credit_granted", actor=actor, reason=reason, **data)
+    if taxes:
+        data |= with_taxes(taxes)
+    state = state.note(now, "credit_granted", actor=actor, reason=reason, also=data)
     return replace(state, credit=balance)
 
 
@@ -137,14 +174,15 @@ def open_invoice(
     run_id: str | None = None,
     pays_for_running: int = 0,
 ) -> State:
-    """Issue an invoice and begin to collect it. Credit on account is used before any card.
+    """Issue an invoice over these lines, discounted already, and begin to collect it. Credit is used before any card.
 
     A negative total becomes credit; nothing is then due. There is one open invoice at a time. `run_id` is the
     billing run that caused it.
     """
     if state.collecting is not None:
         raise Broken(f"an invoice of subscription {state.id} is still being collected")
-    total = sum(line.amount for line in lines)
+    bill = priced(state, lines, now)
+    total = bill.total
     credit_applied = min(state.credit, max(total, 0)) if use_credit else 0
     amount_due = max(total, 0) - credit_applied
     identity = invoice_id(state.id, cycle, reason, sequence)
@@ -158,13 +196,16 @@ def open_invoice(
         "trigger": trigger,
         "run_id": run_id,
         "currency": state.currency,
+        "subtotal": bill.subtotal,
+        "discount": bill.discount,
+        **with_taxes(bill.taxes),
         "total": total,
         "credit_applied": credit_applied,
         "amount_due": amount_due,
         "period_start": span.start.isoformat() if span else None,
         "period_end": span.end.isoformat() if span else None,
     }
-    state = state.enter(Entry(state.seq + 1, now, "invoice_issued", SYSTEM, "", data, lines))
+    state = state.enter(Entry(state.seq + 1, now, "invoice_issued", SYSTEM, "", data, bill.lines))
     return replace(
         state,
         credit=state.credit - credit_applied + max(-total, 0),
@@ -178,5 +219,7 @@ def open_invoice(
             amount_due=amount_due,
             issued_at=now,
             trigger=trigger,
+            total=total,
+            taxes=bill.taxes,
         ),
     )

@@ -1,11 +1,12 @@
 """Double entry: which accounts each line of the timeline moves. Debit is positive, credit negative.
 
-Accounts: `receivable` what customers owe; `revenue` what was invoiced; `cash:<gateway>` what a gateway collected
-for us and has yet to pay out; `customer_credit` what we owe customers; `credit_given` credit granted without a
-sale; `bad_debt` what was written off; `voucher:<id>` what a voucher is still good for; `credit_in_transit` credit on
-its way from a voucher or credit note to a subscription; `voucher_breakage` vouchers that expired; `disputed:<gateway>`
-what a gateway took back while a dispute is open; `chargeback_loss` and `dispute_fees` what lost disputes cost;
-`reconciliation` what was booked because a gateway's books said so.
+Accounts: `receivable` what customers owe; `revenue` what was invoiced, without tax; `cash:<gateway>` what a gateway
+collected for us and has yet to pay out; `customer_credit` what we owe customers; `credit_given` credit granted
+without a sale; `bad_debt` what was written off; `tax:<place>` tax owed to the authorities of a place; `voucher:<id>`
+what a voucher is still good for; `credit_in_transit` credit on its way from a voucher or credit note to a
+subscription; `voucher_breakage` vouchers that expired; `disputed:<gateway>` what a gateway took back while a dispute
+is open; `chargeback_loss` and `dispute_fees` what lost disputes cost; `reconciliation` what was booked because a
+gateway's books said so.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 
 from domain.errors import Broken
 from domain.state import Entry, EntryData
+from domain.tax import TaxShare
 
 RECEIVABLE = "receivable"
 REVENUE = "revenue"
@@ -47,6 +49,24 @@ def voucher(voucher_id: str) -> str:
     return f"voucher:{voucher_id}"
 
 
+def tax(place: str) -> str:
+    """The account of the tax owed to the authorities of this place."""
+    return f"tax:{place}"
+
+
+def with_taxes(taxes: Iterable[TaxShare]) -> EntryData:
+    """What is tax of an entry's amount, as its data says it: all of it, and by account."""
+    shares = tuple(taxes)
+    data: EntryData = {"tax": sum(share.amount for share in shares)}
+    return data | {tax(share.place): share.amount for share in shares}
+
+
+def taxes_in(data: EntryData) -> tuple[TaxShare, ...]:
+    """The other way round."""
+    family = tax("")
+    return tuple(TaxShare(name.removeprefix(family), _amount(data, name)) for name in data if name.startswith(family))
+
+
 @dataclass(frozen=True, slots=True)
 class Posting:
     """One side of an entry, in minor units."""
@@ -64,24 +84,35 @@ def postings(entry: Entry) -> tuple[Posting, ...]:
             total, credit = _amount(data, "total"), _amount(data, "credit_applied")
             # A negative total is owed to the customer at once, as credit on account.
             owed = RECEIVABLE if total > 0 else CUSTOMER_CREDIT
-            sides = [(owed, total), (REVENUE, -total), (CUSTOMER_CREDIT, credit), (RECEIVABLE, -credit)]
+            sides = [(owed, total), *_split(REVENUE, total, data, -1), (CUSTOMER_CREDIT, credit), (RECEIVABLE, -credit)]
         case "payment_succeeded":
             amount = _amount(data, "amount")
             sides = [(cash(str(data["gateway"])), amount), (RECEIVABLE, -amount)]
         case "credit_granted":
             amount = _amount(data, "amount")
             given = _CREDIT_FROM.get(str(data["source"]), CREDIT_GIVEN)
-            sides = [(given, amount), (CUSTOMER_CREDIT, -amount)]
+            sides = [*_split(given, amount, data), (CUSTOMER_CREDIT, -amount)]
         case "invoice_voided":
             amount = _amount(data, "amount")
-            sides = [(REVENUE, amount), (RECEIVABLE, -amount)]
+            sides = [*_split(REVENUE, amount, data), (RECEIVABLE, -amount)]
         case "invoice_written_off":
             amount = _amount(data, "amount")
-            sides = [(BAD_DEBT, amount), (RECEIVABLE, -amount)]
+            sides = [*_split(BAD_DEBT, amount, data), (RECEIVABLE, -amount)]
         case _:
             return ()
     currency = str(data["currency"])
     return balanced(entry.kind, [Posting(account, amount, currency) for account, amount in sides])
+
+
+def parted(account: str, amount: int, taxes: Iterable[TaxShare], sign: int = 1) -> list[tuple[str, int]]:
+    """`sign` times an amount: the tax in it on the accounts of its places, the rest on `account`."""
+    sides = [(tax(share.place), sign * share.amount) for share in taxes]
+    return [(account, sign * amount - sum(side for _, side in sides)), *sides]
+
+
+def _split(account: str, amount: int, data: EntryData, sign: int = 1) -> list[tuple[str, int]]:
+    """The sides of an entry's amount by what its data says of tax."""
+    return parted(account, amount, taxes_in(data), sign)
 
 
 def balanced(kind: str, sides: Iterable[Posting]) -> tuple[Posting, ...]:

@@ -13,9 +13,10 @@ from typing import assert_never
 
 from domain.calendar import days_later, whole_second
 from domain.collection import end, is_outcome_open, settle, when_to_act
+from domain.discounts import in_force
 from domain.dunning import grace_ended
 from domain.facts import Fact, Recorded, TimePassed
-from domain.invoicing import credit_unused, cycle_line, last_billed, open_invoice
+from domain.invoicing import credit_unused, cycle_charges, last_billed, open_invoice, price_of_period, priced
 from domain.messages import Start
 from domain.money import Money
 from domain.plan import (
@@ -30,6 +31,8 @@ from domain.plan import (
     notice_at,
     pass_over,
 )
+from domain.price_commands import use_discounts, with_discount
+from domain.pricing import discount_lines
 from domain.state import Access, InvoiceReason, Line, LineKind, Phase, State, Status
 from domain.steps import AskGateway, Charge, End, Record, Step, Tick, Wait
 from domain.terms import CatchUp, Trigger
@@ -56,8 +59,12 @@ def begin(start: Start, now: datetime) -> State:
         access=Access.NONE,
         notice_days=start.notice_days,
         recent_commands=(start.request_id,) if start.request_id else (),
+        tax=start.tax,
     )
-    return state.note(now, "created", actor=start.actor, starts_at=started_at.isoformat())
+    state = state.note(now, "created", actor=start.actor, starts_at=started_at.isoformat())
+    for discount in start.discounts:
+        state = with_discount(state, discount, now, actor=start.actor, reason="")
+    return state
 
 
 def next_step(state: State, now: datetime) -> Step:
@@ -208,8 +215,18 @@ def _start(state: State, now: datetime) -> State:
     state = state.note(now, "trial_started", until=trial_end.isoformat())
     if state.terms.trial_amount == 0:
         return replace(state, access=Access.ACTIVE)
-    line = Line(LineKind.TRIAL, f"{state.terms.product_name} (trial)", 1, state.terms.trial_amount)
-    return open_invoice(state, now, InvoiceReason.TRIAL, (line,), cycle=0, trigger="due", pays_for_period=0, span=None)
+    return open_invoice(
+        state, now, InvoiceReason.TRIAL, trial_lines(state, now), cycle=0, trigger="due", pays_for_period=0, span=None
+    )
+
+
+def trial_lines(state: State, now: datetime) -> tuple[Line, ...]:
+    """A trial's price, less the discounts that do not count cycles: a trial is no cycle and uses none up."""
+    terms = state.terms
+    name = f"{terms.product_name} (trial)"
+    line = Line(LineKind.TRIAL, name, 1, terms.trial_amount, tax_category=terms.tax_category)
+    lasting = [one for one in in_force(state.discounts, now, terms.product_id) if not one.is_counted]
+    return discount_lines((line,), lasting, state.currency)
 
 
 def open_cycle(state: State, now: datetime) -> State:
@@ -227,25 +244,24 @@ def open_cycle(state: State, now: datetime) -> State:
     before = last_billed(state)
     state = _take_change(state, due, now)
     state = _end_trial(state, now)
-    line = cycle_line(state)
-    fee = state.terms.setup_fee
-    fees = () if state.setup_fee_billed or not fee else (Line(LineKind.SETUP_FEE, "Set-up fee", 1, fee),)
-    lines = (line, *fees, *state.pending_lines)
-    cycle = state.cycle
+    lines, discounts = cycle_charges(state, min(due, now))
+    line, cycle = lines[0], state.cycle
     state = replace(enter_period(state), setup_fee_billed=True, pending_lines=())
+    state = replace(state, period_price=price_of_period(state, line, discounts, now))
     if due > now and before is not None and now < before.period.end:
         state = replace(state, running=before)  # billed ahead: what was paid before still runs
-    return open_invoice(
+    state = open_invoice(
         follow(state, now),
         now,
         InvoiceReason.CYCLE,
         lines,
         cycle=cycle,
         trigger=trigger,
-        pays_for_period=line.amount,
+        pays_for_period=line.discounted,
         span=line.period,
         run_id=state.triggered_by if trigger == "billing_run" else None,
     )
+    return use_discounts(state, discounts, min(due, now), now)
 
 
 def _cause(state: State) -> str:
@@ -306,11 +322,10 @@ def _notice(state: State, now: datetime) -> State:
 
 
 def renewal_amount(state: State, due: datetime) -> Money:
-    """What the cycle due then will ask of a card: the price then in force, waiting lines, less credit."""
+    """What the cycle due then will ask of a card: its invoice by what is pinned now, less credit."""
     state = at_renewal(state, due)
-    waiting = sum(item.amount for item in state.pending_lines)
-    fee = 0 if state.setup_fee_billed else state.terms.setup_fee
-    return Money(max(cycle_line(state).amount + waiting + fee - state.credit, 0), state.currency)
+    lines, _ = cycle_charges(state, due)
+    return Money(max(priced(state, lines, due).total - state.credit, 0), state.currency)
 
 
 def pause_now(state: State, now: datetime) -> State:

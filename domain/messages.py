@@ -11,6 +11,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
+from domain.discounts import Discount
+from domain.tax import NO_TAX, TaxTerms
 from domain.terms import Terms, Trigger
 
 
@@ -207,6 +209,31 @@ class SetNotice:
     kind: Literal["set_notice"] = "set_notice"
 
 
+@dataclass(frozen=True, slots=True)
+class AddDiscount:
+    """One more discount from the next invoice on; `currency` is that of its amount, where it is one."""
+
+    discount: Discount
+    currency: str | None = None
+    kind: Literal["add_discount"] = "add_discount"
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveDiscount:
+    """Take a discount back before it ends by itself."""
+
+    discount_id: str
+    kind: Literal["remove_discount"] = "remove_discount"
+
+
+@dataclass(frozen=True, slots=True)
+class SetTax:
+    """How the customer is taxed from the next invoice on: status, place, and the rates known for it."""
+
+    tax: TaxTerms
+    kind: Literal["set_tax"] = "set_tax"
+
+
 Command = (
     Skip
     | ExtendTrial
@@ -228,6 +255,9 @@ Command = (
     | CollectNow
     | BillDue
     | SetNotice
+    | AddDiscount
+    | RemoveDiscount
+    | SetTax
 )
 
 
@@ -263,3 +293,5 @@ class Start:
     trigger: Trigger = Trigger.TIMER
     notice_days: int = 0
     request_id: str | None = None
+    discounts: tuple[Discount, ...] = ()
+    tax: TaxTerms = NO_TAX

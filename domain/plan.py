@@ -99,6 +99,7 @@ def enter_period(state: State) -> State:
         period=span,
         part_of=whole,
         paid_for_period=0,
+        period_price=None,
         running=None,
     )
 

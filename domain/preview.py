@@ -15,7 +15,7 @@ from domain.state import Line, State
 class ChangePreview:
     """What a change of terms would do: the lines of its invoice (none when later), and the next due date.
 
-    `net` is what is charged now (minor units; negative becomes credit).
+    `net` is what is charged now, with discounts and tax (minor units; negative becomes credit).
     """
 
     when: When
@@ -34,4 +34,4 @@ def preview_change(
     lines = issued[0].lines if issued else ()
     planned = any(entry.kind == "change_planned" for entry in written)
     when = When.PERIOD_END if planned else When.NOW
-    return ChangePreview(when, lines, sum(line.amount for line in lines), due_at(after))
+    return ChangePreview(when, lines, sum(line.gross for line in lines), due_at(after))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -10,7 +11,7 @@ from typing import Final
 from domain.discounts import Discount, take_off
 from domain.money import Money
 from domain.state import Line, LineKind
-from domain.tax import TaxTerms, Treatment, treatment
+from domain.tax import TaxShare, TaxTerms, Treatment, treatment
 
 # Credits give back what was paid; a charge by hand is the amount that its agent said.
 _NEVER_DISCOUNTED: Final = frozenset({LineKind.PRORATION_CREDIT, LineKind.ONE_OFF})
@@ -41,6 +42,14 @@ class Priced:
     tax: int
     total: int
     rates: tuple[RateTotal, ...]
+
+    @property
+    def taxes(self) -> tuple[TaxShare, ...]:
+        """What is owed to each place."""
+        sums: Counter[str] = Counter()
+        for each in self.rates:
+            sums[each.treatment.place] += each.tax
+        return tuple(TaxShare(place, amount) for place, amount in sums.items() if amount)
 
 
 def price(lines: Sequence[Line], discounts: Iterable[Discount], terms: TaxTerms, on: date, currency: str) -> Priced:

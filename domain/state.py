@@ -11,9 +11,9 @@ from datetime import datetime
 from enum import StrEnum
 
 from domain.calendar import Anchor, Period
-from domain.discounts import DiscountShare
+from domain.discounts import Discount, DiscountShare
 from domain.ids import derive
-from domain.tax import STANDARD, Treatment
+from domain.tax import NO_TAX, STANDARD, TaxShare, TaxTerms, Treatment
 from domain.terms import DunningTerms, Terms, Trigger
 
 RECENT_COMMANDS_MAX = 20
@@ -142,7 +142,7 @@ class Collecting:
     `attempt` is the number of the next (or running) attempt, never reused. `tried` are methods that declined
     softly in this round; `refused` declined hard and are never tried again for this invoice.
     `pays_for_period` is the part of it that pays for the period billed last (it caps later credits),
-    `pays_for_running` the part for the one that runs before it.
+    `pays_for_running` the part for the one that runs before it. `total` and `taxes` are those of the invoice.
     """
 
     invoice_id: str
@@ -165,19 +165,33 @@ class Collecting:
     action_deadline: datetime | None = None
     dunning: Dunning | None = None
     pays_for_running: int = 0
+    total: int = 0
+    taxes: tuple[TaxShare, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Billed:
     """A period that was billed: what it costs by its own terms, and what was paid for it, less credits given.
 
-    Amounts in minor units. `part_of` is the whole period it is a part of (None: it is whole).
+    Amounts in minor units, after discounts and without tax on top. `part_of` is the whole period it is a part of (None:
+    it is whole). `discounts` go on to reduce it where it changes; `treatment` is how it was taxed.
     """
 
     period: Period
     part_of: Period | None
     price: int
     paid: int
+    discounts: tuple[Discount, ...] = ()
+    treatment: Treatment | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodPrice:
+    """What the period billed last costs where discounts or tax have a part in it (see `Billed`)."""
+
+    price: int
+    discounts: tuple[Discount, ...]
+    treatment: Treatment | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +251,8 @@ class State:
     `period` is what was billed last; `part_of`, the whole period it is a part of (None: it is whole).
     `paid_for_period` caps credits. `running` is the period before it, where `period` was billed ahead of its time
     and the one before still ran. `triggered_at`: an outside trigger has called for all that is due until then;
-    `triggered_by` is the billing run that called.
+    `triggered_by` is the billing run that called. `discounts` and `tax` are pinned here and decide every later invoice;
+    `period_price` says what the period billed last costs by them (None: what the terms say).
     """
 
     id: str
@@ -280,14 +295,27 @@ class State:
     seq: int = 0
     journal: tuple[Entry, ...] = ()
     recent_commands: tuple[str, ...] = ()
+    discounts: tuple[Discount, ...] = ()
+    tax: TaxTerms = NO_TAX
+    period_price: PeriodPrice | None = None
 
     @property
     def currency(self) -> str:
         return self.terms.currency
 
-    def note(self, at: datetime, kind: str, *, actor: str = SYSTEM, reason: str = "", **data: Datum) -> State:
-        """The same state with one more line in its journal."""
-        return self.enter(Entry(self.seq + 1, at, kind, actor, reason[:ENTRY_REASON_LENGTH_MAX], data))
+    def note(
+        self,
+        at: datetime,
+        kind: str,
+        *,
+        actor: str = SYSTEM,
+        reason: str = "",
+        also: EntryData | None = None,
+        **data: Datum,
+    ) -> State:
+        """The same state with one more line in its journal; `also` is data whose names are no words."""
+        said = data | also if also else data
+        return self.enter(Entry(self.seq + 1, at, kind, actor, reason[:ENTRY_REASON_LENGTH_MAX], said))
 
     def enter(self, entry: Entry) -> State:
         """The same state with this entry, the next in order, in its journal."""

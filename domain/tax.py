@@ -6,6 +6,7 @@ computed for each line by itself, on the line after its discounts, rounded half 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
@@ -74,6 +75,14 @@ NO_TAX: Final = TaxTerms()
 
 
 @dataclass(frozen=True, slots=True)
+class TaxShare:
+    """What of an amount is tax owed to this place, in minor units."""
+
+    place: str
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
 class Treatment:
     """How a line is taxed, kept with it: a later credit for it is taxed in the same way.
 
@@ -124,3 +133,21 @@ def rate_on(terms: TaxTerms, category: str, on: date) -> TaxRate | None:
                 if (rate.place, rate.category) == (place, wanted) and rate.is_valid(on):
                     return rate
     return None
+
+
+def taxes_of_part(
+    taxes: Iterable[TaxShare], total: Money, before: Money, part: Money, split: Iterable[TaxShare]
+) -> tuple[TaxShare, ...]:
+    """What of `part` of a total is tax, where `before` was parted already and had `split` of the taxes in it.
+
+    Parts of one total add up to its taxes exactly, however many they are: each has what is missing to the rounded share
+    of all parts so far, so none is off by more than a minor unit.
+    """
+    had = {share.place: share.amount for share in split}
+    shares: list[TaxShare] = []
+    for tax in taxes:
+        so_far = Money(tax.amount, total.currency).fraction(before.minor + part.minor, total.minor).minor
+        amount = so_far - had.get(tax.place, 0)
+        if amount:
+            shares.append(TaxShare(tax.place, amount))
+    return tuple(shares)

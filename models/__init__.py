@@ -19,6 +19,7 @@ from models.catalogue import DunningPolicy, Price, Product
 from models.contact import PhoneCall, StaffLetter
 from models.credits import CreditTransfer, Voucher, VoucherMovement
 from models.customers import Address, Customer, CustomerChange, PaymentMethod
+from models.discounts import Coupon, CustomerDiscount, PromotionCode, Redemption, TaxRateRow, TaxRun
 from models.disputes import BlacklistEntry, Dispute, GatewayEvent
 from models.documents import Document
 from models.fulfilment import Fulfilment, FulfilmentBatch, FulfilmentEvent
@@ -50,6 +51,7 @@ __all__ = [
     "CardChange",
     "CardFeed",
     "CardNotice",
+    "Coupon",
     "CreditNote",
     "CreditTransfer",
     "CustomField",
@@ -57,6 +59,7 @@ __all__ = [
     "Customer",
     "CustomerChange",
     "CustomerLink",
+    "CustomerDiscount",
     "CustomerLogin",
     "CustomerSearch",
     "Difference",
@@ -89,7 +92,9 @@ __all__ = [
     "PriceMoveItem",
     "Product",
     "ReceivedMail",
+    "PromotionCode",
     "RecoveryCode",
+    "Redemption",
     "Refund",
     "RefundEvent",
     "RefundTry",
@@ -104,6 +109,8 @@ __all__ = [
     "Subscription",
     "SubscriptionEvent",
     "Task",
+    "TaxRateRow",
+    "TaxRun",
     "Voucher",
     "VoucherMovement",
     "search_words",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -66,6 +68,7 @@ class SubscriptionEvent(Base):
 class Invoice(Base):
     """What is owed for one cycle and reason. `number` is gapless within the customer's series.
 
+    `subtotal` is what the lines say, `discount` what is off, `tax` what of the total is tax, `taxes` by place.
     `sequence` tells apart several changes billed within one cycle. `credited` is what credit notes correct, or will
     once the refund they wait for is through.
     """
@@ -90,6 +93,10 @@ class Invoice(Base):
     reason: Mapped[str]
     sequence: Mapped[int] = mapped_column(server_default="0")
     currency: Mapped[Currency]
+    subtotal: Mapped[Minor] = mapped_column(server_default="0")
+    discount: Mapped[Minor] = mapped_column(server_default="0")
+    tax: Mapped[Minor] = mapped_column(server_default="0")
+    taxes: Mapped[Json] = mapped_column(server_default=text("'{}'::jsonb"))
     total: Mapped[Minor]
     credit_applied: Mapped[Minor]
     amount_due: Mapped[Minor]
@@ -104,10 +111,17 @@ class Invoice(Base):
 
 
 class InvoiceLine(Base):
-    """One line: quantity times unit amount is amount, always; prorated lines have quantity 1."""
+    """One line: quantity times unit amount is amount, always; prorated lines have quantity 1.
+
+    `discount` is taken off the amount (`discounts`: by which ones); `tax` is on top of the rest, or contained in it.
+    `tax_rate` in thousandths of a percent, `tax_reason` where there is none to pay; no place: nothing is said of tax.
+    """
 
     __tablename__ = "invoice_lines"
-    __table_args__ = (CheckConstraint("amount = quantity * unit_amount", name="adds_up"),)
+    __table_args__ = (
+        CheckConstraint("amount = quantity * unit_amount", name="adds_up"),
+        CheckConstraint("discount BETWEEN 0 AND greatest(amount, 0)", name="discount"),
+    )
 
     invoice_id: Mapped[Id] = mapped_column(ForeignKey("invoices.id"), primary_key=True)
     position: Mapped[int] = mapped_column(primary_key=True)
@@ -116,8 +130,27 @@ class InvoiceLine(Base):
     quantity: Mapped[int]
     unit_amount: Mapped[Minor]
     amount: Mapped[Minor]
+    tax_category: Mapped[str] = mapped_column(server_default="standard")
+    discount: Mapped[Minor] = mapped_column(server_default="0")
+    discounts: Mapped[list[Any]] = mapped_column(server_default=text("'[]'::jsonb"))
+    tax: Mapped[Minor] = mapped_column(server_default="0")
+    tax_place: Mapped[str | None]
+    tax_rate: Mapped[int | None]
+    tax_inclusive: Mapped[bool] = mapped_column(server_default="false")
+    tax_reason: Mapped[str | None]
     period_start: Mapped[Instant | None]
     period_end: Mapped[Instant | None]
+
+    @property
+    def net(self) -> int:
+        """After discounts, without any tax."""
+        left = self.amount - self.discount
+        return left - self.tax if self.tax_inclusive else left
+
+    @property
+    def gross(self) -> int:
+        """After discounts, with all tax."""
+        return self.net + self.tax
 
 
 class Attempt(Base):

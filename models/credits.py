@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -81,6 +83,7 @@ class CreditTransfer(Base):
     customer_id: Mapped[Id] = mapped_column(ForeignKey("customers.id"))
     invoice_id: Mapped[Id | None]
     amount: Mapped[Minor]
+    taxes: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
     currency: Mapped[Currency]
     status: Mapped[str]
     code: Mapped[str | None]

@@ -118,7 +118,10 @@ class RefundEvent(Base):
 
 
 class CreditNote(Base):
-    """What corrects a final invoice, in part or in full; append-only. Disposition: `refund`, `void` or `credit`."""
+    """What corrects a final invoice, in part or in full; append-only. Disposition: `refund`, `void` or `credit`.
+
+    `taxes` is what of the amount is tax, by place.
+    """
 
     __tablename__ = "credit_notes"
     __table_args__ = (
@@ -137,6 +140,7 @@ class CreditNote(Base):
     refund_id: Mapped[Id | None]
     amount: Mapped[Minor]
     currency: Mapped[Currency]
+    taxes: Mapped[Json] = mapped_column(server_default=text("'{}'::jsonb"))
     disposition: Mapped[str]
     reason: Mapped[str]
     actor: Mapped[str]

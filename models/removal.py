@@ -15,6 +15,7 @@ from models.credits import CreditTransfer, Voucher
 from models.customers import Address, Customer, CustomerChange, PaymentMethod
 from models.letters import ReceivedMail
 from models.links import CustomerLink
+from models.discounts import CustomerDiscount, Redemption
 from models.logins import CustomerLogin, LoginPlace
 from models.relations import Note, NoteVersion, PointMovement, Review
 from models.search import CustomerSearch, CustomValue
@@ -27,6 +28,7 @@ GOES: Final[tuple[type[Base], ...]] = (
     CardNotice,
     CustomerChange,
     CustomerLink,
+    CustomerDiscount,
     CustomerLogin,
     CustomerSearch,
     CustomValue,
@@ -36,6 +38,7 @@ GOES: Final[tuple[type[Base], ...]] = (
     PaymentMethod,
     PhoneCall,
     PointMovement,
+    Redemption,
     Review,
     StaffLetter,
     Task,

@@ -133,6 +133,7 @@ async def test_an_invoice_shows_what_corrects_it(api: Caller, fresh: Bench) -> N
                 customer_id=customer,
                 refund_id=None,
                 amount=number * 100,
+                taxes=(),
                 currency="USD",
                 disposition="credit" if number == 1 else "refund",
                 reason="late",

@@ -284,7 +284,9 @@ class Story:
                 identity = (_int(data["cycle"]), str(data["reason"]), _int(data["sequence"]))
                 assert identity not in {one.identity for one in self.invoices.values()}, "a cycle is invoiced once"
                 assert str(data["invoice_id"]) not in self.invoices
-                assert sum(line.amount for line in entry.lines) == data["total"]
+                assert sum(line.gross for line in entry.lines) == data["total"]
+                assert sum(line.tax for line in entry.lines) == data["tax"]
+                assert sum(line.discount for line in entry.lines) == data["discount"]
                 due = _int(data["amount_due"])
                 self.invoices[str(data["invoice_id"])] = Invoice(identity, due, due)
             case "payment_succeeded" | "invoice_written_off" | "invoice_voided":

@@ -17,8 +17,10 @@ from domain.commands import (
     allowed,
     handle,
 )
+from domain.discounts import Discount, DiscountSource
 from domain.errors import InvalidInput, Refused
 from domain.messages import (
+    AddDiscount,
     BillDue,
     Cancel,
     ChangeDate,
@@ -35,20 +37,25 @@ from domain.messages import (
     PlaceHold,
     RefundChoice,
     ReleaseHold,
+    RemoveDiscount,
     Restart,
     RestartTrial,
     Resume,
     SetNotice,
+    SetTax,
     Skip,
     StopTrial,
     UndoCancel,
     When,
 )
 from domain.state import RECENT_COMMANDS_MAX, Access, Status
+from domain.tax import TaxTerms
 from domain.terms import AMOUNT_MINOR_MAX, QUANTITY_MAX, TRIAL_DAYS_MAX, EndAction, Trigger
 from tests.domain.stories import Bank, Story, at, price
 
 NOW = at("2026-01-20 10:00")
+
+TENTH = Discount("tenth", "A tenth", DiscountSource.CUSTOMER, NOW, rate=10_000)
 
 # A right command of each kind, for a subscription that began on 15 January 2026.
 RIGHT: dict[str, Command] = {
@@ -57,11 +64,12 @@ RIGHT: dict[str, Command] = {
         Skip(1), ExtendTrial(3), RestartTrial(5), EndTrial(), StopTrial(), ChangeTerms(price(2000), When.PERIOD_END),
         ChangeDate(at("2026-02-20 10:00")), ForceBill(), ChargeNow(100, "EUR", "Cup"), Pause(), Resume(), Cancel(),
         UndoCancel(), Restart(), GrantCredit(100, "EUR"), PlaceHold("ops", at("2026-03-01 10:00")), ReleaseHold(),
-        CollectNow(), BillDue("run"), SetNotice(3),
+        CollectNow(), BillDue("run"), SetNotice(3), AddDiscount(TENTH), RemoveDiscount("tenth"),
+        SetTax(TaxTerms(place="DE")),
     )
 }  # fmt: skip
 
-ALWAYS = {"cancel", "grant_credit", "place_hold", "bill_due", "set_notice"}
+ALWAYS = {"cancel", "grant_credit", "place_hold", "bill_due", "set_notice", "add_discount", "set_tax"}
 RUNNING = ALWAYS | {"skip", "change_terms"}
 
 
@@ -131,7 +139,7 @@ SITUATIONS: dict[str, tuple[Callable[[], Story], set[str]]] = {
         lambda: failing("soft", retries=(), end_action=EndAction.PAUSE),
         ALWAYS | {"skip", "force_bill", "collect_now"},
     ),
-    "cancelled": (lambda: active().does(Cancel(When.NOW)), {"restart", "set_notice"}),
+    "cancelled": (lambda: active().does(Cancel(When.NOW)), {"restart", "set_notice", "set_tax"}),
 }
 
 

@@ -13,7 +13,7 @@ from domain import ledger
 from domain.credits import credit_sides
 from domain.disputes import Step
 from domain.disputes import postings as dispute_postings
-from domain.ledger import RECONCILIATION, Posting, cash, disputed, postings, voucher
+from domain.ledger import RECONCILIATION, Posting, cash, disputed, postings, tax, voucher
 from domain.state import Datum, Entry
 from domain.vouchers import Move, sides
 from tests.domain.doc_tables import rows
@@ -29,7 +29,7 @@ def accounts_of_the_code() -> set[str]:
 
 
 def families() -> list[tuple[str, str]]:
-    return [(cash("X"), "<gateway>"), (disputed("X"), "<gateway>"), (voucher("X"), "<id>")]
+    return [(cash("X"), "<gateway>"), (disputed("X"), "<gateway>"), (voucher("X"), "<id>"), (tax("X"), "<place>")]
 
 
 def entry(kind: str, **data: Datum) -> Iterable[Posting]:
@@ -40,16 +40,21 @@ def dispute(step: Step) -> Iterable[Posting]:
     return dispute_postings(step, "sandbox", amount=1000, fee=1500, currency="EUR")
 
 
+TAXED: dict[str, Datum] = {"tax": 190, "tax:DE": 190}
+
 COMPUTED: list[tuple[str, Iterable[Posting]]] = [
     ("invoice_issued", entry("invoice_issued", total=1000, credit_applied=0)),
     ("invoice_issued", entry("invoice_issued", total=1000, credit_applied=300)),
     ("invoice_issued", entry("invoice_issued", total=-400, credit_applied=0)),
+    ("invoice_issued", entry("invoice_issued", total=1190, credit_applied=0, **TAXED)),
     ("payment_succeeded", entry("payment_succeeded", amount=700, gateway="sandbox")),
     ("credit_granted", entry("credit_granted", amount=500, source="agent")),
     ("credit_granted", entry("credit_granted", amount=500, source="unused")),
+    ("credit_granted", entry("credit_granted", amount=595, source="unused", **{"tax": 95, "tax:DE": 95})),
     ("credit_granted", entry("credit_granted", amount=500, source="voucher")),
     ("invoice_voided", entry("invoice_voided", amount=750)),
     ("invoice_written_off", entry("invoice_written_off", amount=1000)),
+    ("invoice_written_off", entry("invoice_written_off", amount=1190, **TAXED)),
     ("voucher_issued", sides(Move.ISSUED, "v", 5000, "EUR")),
     ("voucher_adjusted", sides(Move.ADJUSTED, "v", -700, "EUR")),
     ("voucher_redeemed", sides(Move.REDEEMED, "v", -1200, "EUR")),

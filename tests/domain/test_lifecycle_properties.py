@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
 from domain.calendar import Alignment, Interval, Unit, boundary
 from domain.commands import allowed, handle
+from domain.discounts import Discount, DiscountSource
 from domain.errors import DunlinError, InvalidInput, Refused
 from domain.forecast import Assume, forecast
 from domain.messages import (
+    AddDiscount,
     BillDue,
     Cancel,
     ChangeDate,
@@ -34,10 +36,12 @@ from domain.messages import (
     PlaceHold,
     RefundChoice,
     ReleaseHold,
+    RemoveDiscount,
     Restart,
     RestartTrial,
     Resume,
     SetNotice,
+    SetTax,
     Skip,
     StopTrial,
     UndoCancel,
@@ -46,6 +50,7 @@ from domain.messages import (
 from domain.plan import due_at
 from domain.proration import Basis
 from domain.state import EntryData, State, Status
+from domain.tax import TaxRate, TaxStatus, TaxTerms
 from domain.terms import CatchUp, DunningTerms, EndAction, Retry, Terms, Trigger
 from tests.domain.stories import BERLIN, Bank, Story, at, price
 
@@ -116,6 +121,29 @@ def _hold(span: timedelta) -> Order:
     return lambda now: PlaceHold("ops", now + span)
 
 
+def _discount(size: tuple[int, int], cycles: int | None, span: timedelta | None, number: int) -> Order:
+    rate, amount = size
+    source = DiscountSource.COUPON if number % 2 else DiscountSource.CUSTOMER
+
+    def order(now: datetime) -> Command:
+        until = None if span is None else now + span
+        name = f"discount {number}"
+        return AddDiscount(Discount(name, name, source, now, rate, amount, cycles, until), "EUR")
+
+    return order
+
+
+RATES = (
+    TaxRate("old", "DE", "standard", 19_000, False, date(2020, 1, 1), date(2026, 5, 1)),
+    TaxRate("new", "DE", "standard", 16_000, False, date(2026, 5, 1)),
+    TaxRate("fr", "FR", "standard", 20_000, True, date(2020, 1, 1)),
+)
+
+
+def _tax(status: TaxStatus, place: str) -> Order:
+    return _now(SetTax(TaxTerms(status, place, RATES)))
+
+
 COMMANDS: st.SearchStrategy[Order] = st.one_of(
     st.one_of(
         st.builds(Skip, st.integers(-1, 3)),
@@ -134,6 +162,15 @@ COMMANDS: st.SearchStrategy[Order] = st.one_of(
     st.builds(_date, SPANS, st.booleans()),
     st.builds(_pause, st.sampled_from(When), st.none() | SPANS),
     SPANS.map(_hold),
+    st.builds(
+        _discount,
+        st.sampled_from([(10_000, 0), (33_333, 0), (100_000, 0), (0, 1), (0, 700), (0, 9000)]),
+        st.sampled_from([None, 1, 3]),
+        st.sampled_from([None, None, timedelta(days=40)]),
+        st.integers(1, 4),
+    ),
+    st.builds(RemoveDiscount, st.sampled_from(["discount 1", "discount 2"])).map(_now),
+    st.builds(_tax, st.sampled_from(TaxStatus), st.sampled_from(["", "DE", "FR"])),
 )
 # What happens next: a command (and whether another follows in the same moment), or time passes.
 EVENTS = st.one_of(
@@ -208,7 +245,7 @@ class Walker:
         if isinstance(refusal, Refused):
             assert refusal.allowed == allowed(before, story.now)
             # What depends on the values given is not in the list of what is allowed.
-            assert not may or refusal.code in {"payment_open", "method_refused"}, refusal.code
+            assert not may or refusal.code in {"payment_open", "method_refused", "no_such_discount"}, refusal.code
         if not at_once:
             self.settle()
 
