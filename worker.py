@@ -38,6 +38,7 @@ from activities.resend import Resends
 from activities.runs import Runs
 from activities.settlement import Settlements
 from activities.staff_letters import StaffLetters
+from activities.tax_runs import TaxRuns
 from activities.vouchers import Vouchers
 from domain.links import LinkMaker
 from models.session import Database, revision_of, revision_of_code
@@ -62,6 +63,7 @@ from workflows.reminder import ReminderWorkflow
 from workflows.schedules import Schedules
 from workflows.settlement import ReconciliationWorkflow, SettlementWorkflow
 from workflows.subscription import SubscriptionWorkflow
+from workflows.tax_run import TaxRunWorkflow
 
 GRACEFUL_STOP = timedelta(seconds=10)
 EXIT_NOT_MIGRATED = 3
@@ -112,6 +114,7 @@ def build(
     commands = Commands(client, queue)
     refunds = Refunds(database, partial(_named, gateways), courier, commands)
     runs, moves = Runs(database, commands), PriceMoves(database, commands)
+    tax_runs = TaxRuns(database, commands)
     imports = Imports(database, gateways, commands)
     transfers, vouchers = Credits(database, commands), Vouchers(database)
     resends = Resends(database, courier)
@@ -144,6 +147,7 @@ def build(
             RefundWorkflow,
             ReminderWorkflow,
             SettlementWorkflow,
+            TaxRunWorkflow,
             VoucherExpiryWorkflow,
         ],
         activities=[
@@ -158,6 +162,8 @@ def build(
             runs.end_run,
             moves.move_price_page,
             moves.mark_price_move,
+            tax_runs.tell_tax_page,
+            tax_runs.end_tax_run,
             imports.import_page,
             transfers.take_credit,
             transfers.hand_over_credit,

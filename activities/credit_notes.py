@@ -24,7 +24,7 @@ async def write_credit_note(
     customer_id: str,
     refund_id: str | None,
     amount: int,
-    taxes: Sequence[TaxShare],
+    taxes: Sequence[TaxShare] = (),
     currency: str,
     disposition: str,
     reason: str,

@@ -8,9 +8,11 @@ from fastapi import Path, Response
 from pydantic import ConfigDict, StringConstraints
 from sqlalchemy import Update, update
 
-from api.context import OnceDep, ServicesDep
+from api.context import CallerDep, OnceDep, Services, ServicesDep
 from api.customers import CustomerId
 from api.fields import Body, Country, Identifier, Instant, Line, Name, View
+from api.keys import Caller
+from api.notices import tell_tax
 from api.paging import Listed
 from api.routing import noun
 from api.rows import add_once, found
@@ -56,6 +58,7 @@ class AddressView(View):
     """An address as it stands."""
 
     id: str
+    customer_id: str
     kind: str
     line1: str
     line2: str
@@ -69,9 +72,9 @@ class AddressView(View):
 
 @router.post("/customers/{customer_id}/addresses", status_code=201)
 async def create_address(
-    customer_id: CustomerId, body: AddressNew, services: ServicesDep, once: OnceDep
+    customer_id: CustomerId, body: AddressNew, services: ServicesDep, once: OnceDep, caller: CallerDep
 ) -> AddressView:
-    """Add an address."""
+    """Add an address. Another default for bills is where the customer is taxed from now on."""
     async with services.database.session() as session:
         found(await customer(session, customer_id, lock=True), "customer")
         row = Address(id=once.id("adr"), customer_id=customer_id, **body.model_dump())
@@ -81,7 +84,9 @@ async def create_address(
         row.is_default = body.is_default or not any(each.kind == body.kind for each in before)
         if row.is_default:
             await session.execute(_no_default(customer_id, body.kind))
-        return AddressView.model_validate(await add_once(session, row))
+        view = AddressView.model_validate(await add_once(session, row))
+    await _tell(services, view, caller)
+    return view
 
 
 @router.get("/customers/{customer_id}/addresses")
@@ -93,8 +98,10 @@ async def list_addresses(customer_id: CustomerId, services: ServicesDep) -> List
 
 
 @router.post("/customers/{customer_id}/addresses/{address_id}/make-default")
-async def make_address_default(customer_id: CustomerId, address_id: AddressId, services: ServicesDep) -> AddressView:
-    """Make an address the default of its kind."""
+async def make_address_default(
+    customer_id: CustomerId, address_id: AddressId, services: ServicesDep, caller: CallerDep
+) -> AddressView:
+    """Make an address the default of its kind; that for bills is where the customer is taxed."""
     async with services.database.session() as session:
         found(await customer(session, customer_id, lock=True), "customer")
         row = found(await address(session, customer_id, address_id), "address")
@@ -102,15 +109,28 @@ async def make_address_default(customer_id: CustomerId, address_id: AddressId, s
         await session.refresh(row)
         row.is_default = True
         await session.flush()
-        return AddressView.model_validate(row)
+        view = AddressView.model_validate(row)
+    await _tell(services, view, caller)
+    return view
 
 
 @router.delete("/customers/{customer_id}/addresses/{address_id}", status_code=204)
-async def remove_address(customer_id: CustomerId, address_id: AddressId, services: ServicesDep) -> Response:
+async def remove_address(
+    customer_id: CustomerId, address_id: AddressId, services: ServicesDep, caller: CallerDep
+) -> Response:
     """Remove an address."""
     async with services.database.session() as session:
-        await session.delete(found(await address(session, customer_id, address_id), "address"))
+        row = found(await address(session, customer_id, address_id), "address")
+        view = AddressView.model_validate(row)
+        await session.delete(row)
+    await _tell(services, view, caller)
     return Response(status_code=204)
+
+
+async def _tell(services: Services, changed: AddressView, caller: Caller) -> None:
+    """The default address for bills is where a customer is taxed."""
+    if changed.kind == "billing" and changed.is_default:
+        await tell_tax(services, changed.customer_id, caller.name)
 
 
 def _no_default(customer_id: str, kind: str) -> Update:

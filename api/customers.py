@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 from fastapi import Path, Query
 from pydantic import ConfigDict, Field, computed_field
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.context import CallerDep, OnceDep, ServicesDep
 from api.fields import (
@@ -23,15 +24,16 @@ from api.fields import (
     View,
     Zone,
 )
-from api.notices import tell_subscriptions
+from api.notices import tell_subscriptions, tell_tax
 from api.paging import Listed, PageQuery, listed
 from api.routing import noun
 from api.rows import add_once, found, known, replace_fields
 from models import Customer, CustomerChange
 from models.customers import invoice_prefix_of
+from models.queries_business import seller
 from models.queries_catalogue import policy
 from models.queries_customers import CHANGES, CUSTOMERS, changes, customer, customers
-from models.written import tax_id_written, tel_link
+from models.written import check_other_country, tax_id_written, tel_link
 
 TAGS_MAX: Final = 50
 
@@ -157,7 +159,7 @@ async def create_customer(body: CustomerNew, services: ServicesDep, once: OnceDe
     async with services.database.session() as session:
         if body.dunning_policy_id is not None:
             known(await policy(session, body.dunning_policy_id), "dunning_policy_id", "dunning policy")
-        fields = body.model_dump() | {"tax_id": tax_id_written(body.tax_id or "", body.tax_status)}
+        fields = body.model_dump() | {"tax_id": await _tax_id(session, body.tax_id, body.tax_status)}
         row = Customer(id=customer_id, invoice_prefix=invoice_prefix_of(customer_id), **fields)
         return CustomerView.model_validate(await add_once(session, row))
 
@@ -188,7 +190,7 @@ async def get_customer(customer_id: CustomerId, services: ServicesDep) -> Custom
 async def change_customer(
     customer_id: CustomerId, body: CustomerPatch, services: ServicesDep, caller: CallerDep
 ) -> CustomerView:
-    """Change some fields. Each change is logged with old and new value; `notice_days` reaches all subscriptions."""
+    """Change some fields; each change is logged. `notice_days` and `tax_status` reach all subscriptions."""
     fields = body.model_dump(exclude_unset=True)
     async with services.database.session() as session:
         row = found(await customer(session, customer_id, lock=True), "customer")
@@ -196,7 +198,7 @@ async def change_customer(
             known(await policy(session, body.dunning_policy_id), "dunning_policy_id", "dunning policy")
         if fields.keys() & {"tax_id", "tax_status"}:  # the two go together, however few of them are sent
             tax_id, tax_status = fields.get("tax_id", row.tax_id), fields.get("tax_status", row.tax_status)
-            fields["tax_id"] = tax_id_written(tax_id or "", tax_status)
+            fields["tax_id"] = await _tax_id(session, tax_id, tax_status)
         changed = replace_fields(row, fields)
         session.add_all(
             CustomerChange(customer_id=row.id, actor=caller.name, field=field, old=_shown(old), new=_shown(new))
@@ -208,6 +210,8 @@ async def change_customer(
         view = CustomerView.model_validate(row)
     if "notice_days" in fields:
         await tell_subscriptions(services, customer_id, fields["notice_days"], caller.name)
+    if "tax_status" in fields:
+        await tell_tax(services, customer_id, caller.name)
     return view
 
 
@@ -220,6 +224,14 @@ async def list_changes(
         found(await customer(session, customer_id), "customer")
         rows = await changes(session, customer_id, after=query.after(CHANGES), limit=query.limit)
         return listed(rows, CHANGES, ChangeView.model_validate)
+
+
+async def _tax_id(session: AsyncSession, tax_id: str | None, tax_status: str) -> str | None:
+    """As it is kept. Raises `InvalidInput` where it is wrong, or with reverse charge of the seller's own country."""
+    written = tax_id_written(tax_id or "", tax_status)
+    if tax_status == "reverse_charge" and written is not None:
+        check_other_country(written, (await seller(session)).tax_id)
+    return written
 
 
 def _shown(value: str | int | list[str] | datetime | None) -> str | None:

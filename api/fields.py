@@ -102,7 +102,7 @@ def _language(value: str) -> str:
     raise ValueError("must be a language tag, such as en or pt-BR")
 
 
-def _country(value: str) -> str:
+def country_code(value: str) -> str:
     if value not in _COUNTRIES or value in _NOT_COUNTRIES:
         raise ValueError("must be an ISO 3166-1 code of two letters, such as DE")
     return value
@@ -138,7 +138,7 @@ Phone = Annotated[
 Zone = Annotated[str, StringConstraints(max_length=64), AfterValidator(_zone)]
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$"), AfterValidator(_currency)]
 Language = Annotated[str, StringConstraints(max_length=35), AfterValidator(_language)]
-Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$"), AfterValidator(_country)]
+Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$"), AfterValidator(country_code)]
 Minor = Annotated[int, Field(ge=0, le=MINOR_MAX, description="Minor units of `currency`, such as cents")]
 Quantity = Annotated[int, Field(ge=1, le=QUANTITY_MAX)]
 NoticeDays = Annotated[int, Field(ge=0, le=60, description="Days before a renewal; 0 is off")]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Final
 
 from api.context import Services
 from api.idempotency import Once
+from domain.errors import NotFound
 from domain.ids import derive
 from domain.messages import CollectNow, Envelope, SetNotice
+from domain.price_commands import set_tax_envelope
 from models.queries_customers import last_change
 from models.queries_subscriptions import living_of, with_open_invoice
+from models.queries_tax import tax_terms
 
 CARD_UPDATE: Final = "card_update"
 
@@ -38,3 +42,18 @@ async def collect_open(services: Services, customer_id: str, method_id: str, onc
         await services.commands.send_if_taken(
             subscription, Envelope(derive(once.id("cmd"), subscription), command, actor)
         )
+
+
+async def tell_tax(services: Services, customer_id: str, actor: str) -> None:
+    """How the customer is taxed by now, for every subscription that is taxed otherwise.
+
+    Safe to repeat: the command's id comes from what it changes, and to what.
+    """
+    async with services.database.session() as session:
+        terms = await tax_terms(session, customer_id)
+        subscriptions = await living_of(session, customer_id)
+    for subscription in subscriptions:
+        with suppress(NotFound):
+            state = await services.commands.state(subscription)
+            if state.tax != terms:
+                await services.commands.send_if_taken(subscription, set_tax_envelope(state, terms, actor))

@@ -12,10 +12,20 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from api.context import CallerDep, ServicesDep
 from api.fields import Body, Currency, Email, Instant, Minor, View
 from api.paging import Listed, PageQuery, listed
+from api.percents import Percent, percent_of, rate_of
 from api.routing import noun
-from domain.business import APPROVAL_HOURS_DEFAULT, Consequence
+from domain.business import AGENT_RATE_DEFAULT, APPROVAL_HOURS_DEFAULT, Consequence
 from models import BusinessPolicy, BusinessPolicyChange
-from models.queries_business import DISPUTES, REFUNDS, SELLER, dispute_rules, refund_rules, seller
+from models.queries_business import (
+    DISCOUNTS,
+    DISPUTES,
+    REFUNDS,
+    SELLER,
+    discount_rules,
+    dispute_rules,
+    refund_rules,
+    seller,
+)
 from models.queries_tasks import RULE_CHANGES, rule, rule_changes
 
 NOTIFY_MAX: Final = 20
@@ -72,6 +82,24 @@ class DisputeRulesBody(Body):
     on_opened: ConsequenceName = Consequence.NONE.value
     on_lost: ConsequenceName = Consequence.CANCEL.value
     blacklist_on_lost: bool = False
+
+
+class DiscountRulesBody(Body):
+    """What an agent may give one customer without a lead."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"agent_percent": "10", "agent_amounts": {"EUR": 500}}]})
+
+    agent_percent: Percent = percent_of(AGENT_RATE_DEFAULT)
+    agent_amounts: dict[Currency, Minor] = Field(
+        default_factory=dict, description="A currency that is not named takes a lead for any amount"
+    )
+
+
+class DiscountRulesView(View):
+    """What an agent may give one customer."""
+
+    agent_percent: str
+    agent_amounts: dict[str, int]
 
 
 class SellerBody(Body):
@@ -160,6 +188,23 @@ async def set_dispute_rules(body: DisputeRulesBody, services: ServicesDep, calle
         return DisputeRulesView.model_validate(await dispute_rules(session))
 
 
+@router.get("/rules/discounts")
+async def get_discount_rules(services: ServicesDep) -> DiscountRulesView:
+    """What an agent may give one customer without a lead."""
+    async with services.database.session() as session:
+        rules = await discount_rules(session)
+        return DiscountRulesView(agent_percent=percent_of(rules.agent_rate), agent_amounts=dict(rules.agent_amounts))
+
+
+@router.put("/rules/discounts")
+async def set_discount_rules(body: DiscountRulesBody, services: ServicesDep, caller: CallerDep) -> DiscountRulesView:
+    """Set what an agent may give one customer without a lead."""
+    value = {"agent_rate": rate_of(body.agent_percent, "agent_percent"), "agent_amounts": body.agent_amounts}
+    async with services.database.session() as session:
+        await _set(session, DISCOUNTS, value, caller.name)
+    return await get_discount_rules(services)
+
+
 @router.get("/rules/seller")
 async def get_seller(services: ServicesDep) -> SellerView:
     """Who the merchant is on invoices."""
@@ -177,7 +222,9 @@ async def set_seller(body: SellerBody, services: ServicesDep, caller: CallerDep)
 
 @router.get("/rules/{key}/changes")
 async def list_rule_changes(
-    key: Literal["refunds", "disputes", "seller"], services: ServicesDep, query: Annotated[PageQuery, Query()]
+    key: Literal["refunds", "disputes", "seller", "discounts"],
+    services: ServicesDep,
+    query: Annotated[PageQuery, Query()],
 ) -> Listed[RuleChangeView]:
     """Who changed these rules, from what to what, newest first."""
     async with services.database.session() as session:
@@ -185,9 +232,9 @@ async def list_rule_changes(
         return listed(rows, RULE_CHANGES, RuleChangeView.model_validate)
 
 
-async def _set(session: AsyncSession, key: str, body: Body, actor: str) -> None:
+async def _set(session: AsyncSession, key: str, body: Body | dict[str, Any], actor: str) -> None:
     """Keep the rules and the line of the log; the same rules again leave no trace."""
-    value = body.model_dump()
+    value = body.model_dump() if isinstance(body, Body) else body
     missing = insert(BusinessPolicy).values(key=key, value={}, updated_by=actor).on_conflict_do_nothing()
     await session.execute(missing)  # so that there is a row to lock, and two who set rules at once follow one another
     row = await rule(session, key)

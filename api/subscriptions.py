@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Final, Literal
 
@@ -9,27 +10,34 @@ from fastapi import Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from api.context import CallerDep, OnceDep, ServicesDep
+from api.context import CallerDep, OnceDep, Services, ServicesDep
+from api.coupons import Word
 from api.fields import Body, ExternalId, Identifier, Instant, Quantity, View
 from api.fields import Query as QueryModel
-from api.idempotency import intend
+from api.idempotency import Once, intend
 from api.paging import Listed, PageQuery, listed
+from api.redeeming import Wish, applied, give_back, reserve
 from api.routing import noun
 from api.rows import found, known
 from api.subscription_views import SubscriptionDetail, SubscriptionView, clock, detail
 from domain.calendar import Interval, Unit, anchor_from, boundary, days_later
+from domain.discounts import Discount
 from domain.errors import InvalidInput, Refused
 from domain.explain import sentence
 from domain.forecast import FORECAST_CYCLES_MAX, Assume, forecast
 from domain.ids import derive
 from domain.messages import Start
+from domain.state import State
 from domain.terms import TRIAL_DAYS_MAX, Terms, Trigger
 from models import Customer, SubscriptionEvent
 from models.agreement import terms_of
 from models.blacklisted import refuse_blacklisted
 from models.queries_catalogue import dunning_terms, price, product
 from models.queries_customers import customer
+from models.queries_discounts import discounts_to_start_with
 from models.queries_subscriptions import EVENTS, Wanted, events, id_of_external, order_of, subscription, subscriptions
+from models.queries_tax import tax_terms
+from models.session import database_now
 
 ADVANCE_DAYS_MAX: Final = 3_660
 ADVANCE_MONTHS_MAX: Final = 120
@@ -71,6 +79,7 @@ class SubscriptionNew(Body):
         default="timer", description="What bills a due cycle: its own timer, or only a billing run"
     )
     external_id: ExternalId | None = None
+    promotion_code: Word | None = Field(default=None, description="Redeemed for this subscription")
 
 
 class SubscriptionQuery(PageQuery):
@@ -146,8 +155,20 @@ async def create_subscription(
             await _refuse_taken(session, body.external_id)
             await refuse_blacklisted(session, payer)
         terms = await _terms(session, body)
-    start = _start(subscription_id, body, payer, terms, caller.name, once.id("cmd"))
-    state = await services.commands.start(start)
+        own = await _priced(session, payer, terms)
+        start = _start(subscription_id, body, payer, terms, caller.name, once.id("cmd"))
+        start = replace(start, discounts=own, tax=await tax_terms(session, payer.id))
+        wish = _wish(start, body.promotion_code, once)
+        if wish is not None:
+            start = replace(start, discounts=(*own, await reserve(session, wish)))
+    try:
+        state = await services.commands.start(start)
+        if wish is not None:
+            await _settle(services, wish, start, state)
+    except (Refused, InvalidInput):
+        if wish is not None:
+            await give_back(services.database, wish.redemption_id)
+        raise
     if state is not None and body.external_id is not None and start.request_id not in state.recent_commands:
         raise _taken()
     return await detail(services, subscription_id, state)
@@ -228,6 +249,34 @@ def event_view(row: SubscriptionEvent) -> EventView:
         reason=row.reason,
         data=row.data,
     )
+
+
+async def _priced(session: AsyncSession, payer: Customer, terms: Terms) -> tuple[Discount, ...]:
+    """The discounts that the customer has anyway."""
+    now = await database_now(session)
+    return await discounts_to_start_with(session, payer.id, terms.currency, terms.product_id, now)
+
+
+def _wish(start: Start, promotion_code: str | None, once: Once) -> Wish | None:
+    if promotion_code is None:
+        return None
+    return Wish(
+        redemption_id=once.id("red"),
+        customer_id=start.customer_id,
+        subscription_id=start.id,
+        currency=start.terms.currency,
+        product_id=start.terms.product_id,
+        actor=start.actor,
+        promotion_code=promotion_code,
+    )
+
+
+async def _settle(services: Services, wish: Wish, start: Start, state: State | None) -> None:
+    """What came of the redemption: a subscription that was there already under its external id has not got it."""
+    if state is None or start.request_id in state.recent_commands:
+        await applied(services.database, wish.redemption_id)
+    else:
+        await give_back(services.database, wish.redemption_id)
 
 
 async def _refuse_taken(session: AsyncSession, external_id: str | None) -> None:

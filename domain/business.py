@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 APPROVAL_HOURS_DEFAULT = 48
+AGENT_RATE_DEFAULT = 20_000
 
 
 class Consequence(StrEnum):
@@ -27,6 +28,17 @@ class RefundRules:
     notify: tuple[str, ...] = ()
     approval_limits: Mapping[str, int] = field(default_factory=dict[str, int])
     approval_hours: int = APPROVAL_HOURS_DEFAULT
+
+
+@dataclass(frozen=True, slots=True)
+class DiscountRules:
+    """What an agent may give one customer: `agent_rate` in thousandths of a percent, `agent_amounts` by currency.
+
+    More takes a lead; an amount in a currency that is not named does, too.
+    """
+
+    agent_rate: int = AGENT_RATE_DEFAULT
+    agent_amounts: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
 @dataclass(frozen=True, slots=True)

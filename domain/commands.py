@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import assert_never
 
 from domain.calendar import days_later, whole_second
 from domain.changes import change_date, change_terms
@@ -17,7 +16,6 @@ from domain.errors import Broken, InvalidInput, Refused
 from domain.invoicing import credit_unused, grant, open_invoice
 from domain.lifecycle import pause_now, resume_now
 from domain.messages import (
-    AddDiscount,
     BillDue,
     Cancel,
     ChangeDate,
@@ -34,19 +32,17 @@ from domain.messages import (
     PlaceHold,
     RefundChoice,
     ReleaseHold,
-    RemoveDiscount,
     Restart,
     RestartTrial,
     Resume,
     SetNotice,
-    SetTax,
     Skip,
     StopTrial,
     UndoCancel,
     When,
 )
 from domain.plan import begin_cycles, due_at, follow
-from domain.price_commands import add_discount, remove_discount, set_tax
+from domain.price_commands import take_price_command
 from domain.state import (
     RECENT_COMMANDS_MAX,
     Access,
@@ -225,14 +221,8 @@ def _take(state: State, envelope: Envelope, now: datetime) -> State:  # noqa: C9
         case SetNotice():
             _check("days", command.days, 0, NOTICE_DAYS_MAX)
             return replace(by.note(state, now, "notice_set", days=command.days), notice_days=command.days)
-        case AddDiscount():
-            return add_discount(state, command, by.actor, by.reason, now)
-        case RemoveDiscount():
-            return remove_discount(state, command, by.actor, by.reason, now)
-        case SetTax():
-            return set_tax(state, command, by.actor, by.reason, now)
         case _:
-            assert_never(command)
+            return take_price_command(state, command, by.actor, by.reason, now)
 
 
 @dataclass(frozen=True, slots=True)

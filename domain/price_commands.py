@@ -9,11 +9,29 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
+from typing import assert_never
 
 from domain.discounts import DISCOUNTS_MAX, Discount, used
 from domain.errors import Refused
-from domain.messages import AddDiscount, RemoveDiscount, SetTax
+from domain.ids import derive
+from domain.messages import AddDiscount, Envelope, RemoveDiscount, SetTax
 from domain.state import State
+from domain.tax import TaxTerms
+
+
+def take_price_command(
+    state: State, command: AddDiscount | RemoveDiscount | SetTax, actor: str, reason: str, now: datetime
+) -> State:
+    """The state after a command of this module. Raises `Refused`."""
+    match command:
+        case AddDiscount():
+            return add_discount(state, command, actor, reason, now)
+        case RemoveDiscount():
+            return remove_discount(state, command, actor, reason, now)
+        case SetTax():
+            return set_tax(state, command, actor, reason, now)
+        case _:
+            assert_never(command)
 
 
 def add_discount(state: State, command: AddDiscount, actor: str, reason: str, now: datetime) -> State:
@@ -83,6 +101,12 @@ def set_tax(state: State, command: SetTax, actor: str, reason: str, now: datetim
         now, "tax_set", actor=actor, reason=reason, status=tax.status.value, place=tax.place, rates=len(tax.rates)
     )
     return replace(state, tax=tax)
+
+
+def set_tax_envelope(state: State, terms: TaxTerms, actor: str, reason: str = "") -> Envelope:
+    """The command that taxes this subscription so from now on, with an identity of its own for each change."""
+    identity = derive("cmd", state.id, "tax", str(state.seq), repr(terms))
+    return Envelope(identity, SetTax(terms), actor, reason)
 
 
 def _without(

@@ -80,7 +80,13 @@ _TABLE: Final[tuple[tuple[tuple[Role, ...], tuple[str, ...]], ...]] = (
     # What customers read: the words are for leads, how they look is for whoever talks to customers.
     (_AGENTS, ("preview_message_template", "hand_in_mail", "assign_mail")),
     (_LEADS, ("set_message_template", "reset_message_template", "test_message_template")),
-    (_LEADS, ("set_refund_rules", "set_dispute_rules", "set_seller")),
+    # Less for everybody who has the word; and for one customer, up to the merchant's cap (a lead beyond it).
+    (_LEADS, ("create_coupon", "archive_coupon", "create_promotion_code", "archive_promotion_code")),
+    (_AGENTS, ("set_customer_discount", "end_customer_discount", "add_discount", "remove_discount")),
+    # What authorities are owed.
+    (_LEADS, ("create_tax_rate", "end_tax_rate")),
+    (_LEADS_AND_OPS, ("create_tax_run",)),
+    (_LEADS, ("set_refund_rules", "set_dispute_rules", "set_discount_rules", "set_seller")),
     # Our books and the gateways'.
     (_LEADS_AND_OPS, ("create_settlement_run", "create_reconciliation_run", "resolve_difference")),
     # The machine.

@@ -148,6 +148,7 @@ class TaxRun(Base):
     actor: Mapped[str]
     reason: Mapped[str]
     status: Mapped[str]
+    cursor: Mapped[str] = mapped_column(server_default="")
     seen: Mapped[int] = mapped_column(server_default="0")
     failed: Mapped[int] = mapped_column(server_default="0")
     detail: Mapped[str] = mapped_column(server_default="")

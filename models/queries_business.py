@@ -8,13 +8,21 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
-from domain.business import APPROVAL_HOURS_DEFAULT, Consequence, DisputeRules, RefundRules
+from domain.business import (
+    AGENT_RATE_DEFAULT,
+    APPROVAL_HOURS_DEFAULT,
+    Consequence,
+    DiscountRules,
+    DisputeRules,
+    RefundRules,
+)
 from domain.papers import Seller
 from models.tasks import BusinessPolicy
 
 REFUNDS = "refunds"
 DISPUTES = "disputes"
 SELLER = "seller"
+DISCOUNTS = "discounts"
 
 
 async def refund_rules(connection: AsyncConnection | AsyncSession) -> RefundRules:
@@ -35,6 +43,12 @@ async def dispute_rules(connection: AsyncConnection | AsyncSession) -> DisputeRu
         on_lost=Consequence(value.get("on_lost", default.on_lost)),
         blacklist_on_lost=value.get("blacklist_on_lost", default.blacklist_on_lost),
     )
+
+
+async def discount_rules(connection: AsyncConnection | AsyncSession) -> DiscountRules:
+    """Key `discounts`: {"agent_rate": 20000, "agent_amounts": {"EUR": 500}}."""
+    value = await _value(connection, DISCOUNTS)
+    return DiscountRules(value.get("agent_rate", AGENT_RATE_DEFAULT), dict(value.get("agent_amounts", {})))
 
 
 async def seller(connection: AsyncConnection | AsyncSession) -> Seller:

@@ -13,9 +13,9 @@ from models.card_life import CardChange, CardNotice
 from models.contact import PhoneCall, StaffLetter
 from models.credits import CreditTransfer, Voucher
 from models.customers import Address, Customer, CustomerChange, PaymentMethod
+from models.discounts import CustomerDiscount, Redemption
 from models.letters import ReceivedMail
 from models.links import CustomerLink
-from models.discounts import CustomerDiscount, Redemption
 from models.logins import CustomerLogin, LoginPlace
 from models.relations import Note, NoteVersion, PointMovement, Review
 from models.search import CustomerSearch, CustomValue

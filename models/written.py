@@ -72,6 +72,18 @@ def tax_id_written(tax_id: str, tax_status: str) -> str | None:
     return text
 
 
+def check_other_country(tax_id: str, seller_tax_id: str) -> None:
+    """Raises `InvalidInput` where a VAT number is of the seller's own country: there the seller owes the tax.
+
+    A seller whose own number is not set, or names no country, cannot be compared.
+    """
+    mine = _PREFIXED.fullmatch(re.sub(r"[\s./-]", "", seller_tax_id).upper())
+    theirs = _PREFIXED.fullmatch(tax_id)
+    if mine is not None and theirs is not None and mine[1] == theirs[1]:
+        message = f"reverse charge is for businesses in other countries; this number is of the seller's own, {mine[1]}"
+        raise InvalidInput("tax_id", message, code="tax_id_of_own_country")
+
+
 def _checked(module: object, compact: str, country: str) -> str:
     """The number as the country's rules write it. Some countries' own form has no prefix: then it is put in front."""
     for candidate in (compact, compact.removeprefix(country)):

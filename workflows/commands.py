@@ -38,6 +38,7 @@ from workflows.schedules import ScheduleInfo, Schedules
 from workflows.settlement_commands import SettlementCommands
 from workflows.sight import InTrouble, in_trouble
 from workflows.subscription import SubscriptionWorkflow, search_attributes
+from workflows.tax_run_commands import TaxRunCommands, TaxRunRequest
 from workflows.time_travel import TimeTravel
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "FulfilmentOrder",
     "MoveRequest",
     "ParcelWord",
+    "TaxRunRequest",
     "workflow_id",
 ]
 
@@ -72,6 +74,7 @@ class Commands:
         self.messages = MessageCommands(client, task_queue)
         self.reminders = ReminderCommands(client, task_queue)
         self.price_moves = PriceMoveCommands(client, task_queue)
+        self.tax_runs = TaxRunCommands(client, task_queue)
         self.credits = CreditCommands(client, task_queue)
         self.settlement = SettlementCommands(client, task_queue)
         self.fulfilments = FulfilmentCommands(client, task_queue)
