@@ -45,6 +45,7 @@ class CreditNoteView(View):
     customer_id: str
     refund_id: str | None
     amount: int
+    taxes: dict[str, int] = Field(description="What of it is tax, by place")
     currency: str
     disposition: str
     reason: str

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal
 
 from fastapi import Path, Query
 from fastapi.responses import Response
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from api.blacklist import refuse_blacklisted_command
 from api.charges import ChargeView, charge_views
@@ -15,16 +15,17 @@ from api.credit_notes import CreditNoteView
 from api.fields import Identifier, Instant, View
 from api.messages import MessageDetail
 from api.paging import Listed, PageQuery, listed
+from api.percents import percent_of
 from api.routing import noun
 from api.rows import found
 from api.subscription_commands import CollectBody
 from domain.errors import Refused
 from domain.messages import CollectNow, Envelope
-from models import Invoice
+from models import Invoice, InvoiceLine
 from models.queries_billing import INVOICES, BillingFilter, charges_of, invoice, invoices, lines, message
 from models.queries_credits import notes_of_invoice
 from models.queries_customers import customer
-from models.queries_papers import invoice_paper
+from models.queries_papers import invoice_paper, rates_of
 
 PAY_TRIGGER: Final = "pay"
 _PDF: Final[dict[int | str, dict[str, Any]]] = {
@@ -45,6 +46,10 @@ class InvoiceView(View):
     cycle: int
     reason: str
     currency: str
+    subtotal: int = Field(description="What the lines cost before discounts, with the tax that prices contain")
+    discount: int = Field(description="What all discounts take off")
+    tax: int = Field(description="Of the total, what is tax")
+    taxes: dict[str, int] = Field(description="The same by place")
     total: int
     credit_applied: int
     amount_due: int
@@ -58,8 +63,16 @@ class InvoiceView(View):
     test_mode: bool
 
 
+class ShareView(View):
+    """What one discount took of a line."""
+
+    id: str
+    name: str
+    amount: int
+
+
 class LineView(View):
-    """One line: quantity times unit amount is amount, always."""
+    """One line: quantity times unit amount is amount, always. `gross` is what it adds to the total: `net` and `tax`."""
 
     position: int
     kind: str
@@ -67,13 +80,35 @@ class LineView(View):
     quantity: int
     unit_amount: int
     amount: int
+    discount: int
+    discounts: list[ShareView]
+    net: int
+    tax_category: str
+    tax_place: str | None = Field(description="null: nothing is said of tax")
+    tax_percent: str | None
+    tax_inclusive: bool = Field(description="The amount contains the tax")
+    tax_reason: str | None = Field(description="Why there is none: exempt, reverse_charge, no_rate")
+    tax: int
+    gross: int
     period_start: Instant | None
     period_end: Instant | None
+
+
+class RateTotalView(BaseModel):
+    """What the lines of one rate add up to."""
+
+    place: str
+    percent: str
+    inclusive: bool
+    reason: str | None
+    net: int
+    tax: int
 
 
 class InvoiceDetail(InvoiceView):
     """An invoice with its lines, its charges and the credit notes that correct it."""
 
+    tax_rates: list[RateTotalView] = Field(default_factory=list)
     lines: list[LineView] = Field(default_factory=list)
     charges: list[ChargeView] = Field(default_factory=list)
     credit_notes: list[CreditNoteView] = Field(default_factory=list)
@@ -149,9 +184,20 @@ async def _detail(services: ServicesDep, invoice_id: str) -> InvoiceDetail:
     async with services.database.session() as session:
         row = found(await invoice(session, invoice_id), "invoice")
         view = InvoiceView.model_validate(row)
+        parts = await lines(session, invoice_id)
         return InvoiceDetail(
             **dict(view),
-            lines=[LineView.model_validate(line) for line in await lines(session, invoice_id)],
+            tax_rates=[RateTotalView(percent=percent_of(each.rate), **each.shown()) for each in rates_of(parts)],
+            lines=[_line(line) for line in parts],
             charges=await charge_views(session, await charges_of(session, invoice_id)),
             credit_notes=[CreditNoteView.model_validate(note) for note in await notes_of_invoice(session, invoice_id)],
         )
+
+
+def _line(line: InvoiceLine) -> LineView:
+    names = [name for name in LineView.model_fields if name not in {"tax_percent", "discounts"}]
+    return LineView(
+        **{name: getattr(line, name) for name in names},
+        tax_percent=None if line.tax_rate is None else percent_of(line.tax_rate),
+        discounts=[ShareView(**share) for share in line.discounts],
+    )

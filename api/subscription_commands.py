@@ -230,12 +230,15 @@ class PreviewLine(BaseModel):
     quantity: int
     unit_amount: int
     amount: int
+    discount: int
+    tax: int
+    gross: int
     period_start: Instant | None
     period_end: Instant | None
 
 
 class ChangePreviewView(BaseModel):
-    """What a change would do now. `net` is charged at once; below zero it becomes credit."""
+    """What a change would do now. `net` is charged at once, tax included; below zero it becomes credit."""
 
     when: str
     currency: str
@@ -334,6 +337,9 @@ async def preview(subscription_id: SubscriptionId, body: ChangeBody, services: S
                 quantity=line.quantity,
                 unit_amount=line.unit_amount,
                 amount=line.amount,
+                discount=line.discount,
+                tax=line.tax,
+                gross=line.gross,
                 period_start=line.period and line.period.start,
                 period_end=line.period and line.period.end,
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -10,10 +10,13 @@ from pydantic import BaseModel, Field
 from api.context import Services
 from api.fields import Instant, View
 from api.names import routes_of
+from api.percents import percent_of
 from domain.commands import allowed
+from domain.discounts import Discount, in_order
 from domain.errors import NotFound, Unavailable
 from domain.explain import next_in_words
 from domain.state import Collecting, State
+from domain.tax import TaxTerms
 from domain.terms import Terms
 from models import Subscription
 from models.queries_subscriptions import subscription
@@ -107,6 +110,38 @@ class PlannedView(BaseModel):
     price_id: str | None = None
 
 
+class DiscountView(BaseModel):
+    """A discount that the next bills have; they are taken off in this order."""
+
+    id: str
+    name: str
+    source: str
+    percent: str | None
+    amount: int | None
+    cycles_left: int | None
+    until: Instant | None
+    coupon_id: str | None
+
+
+class TaxView(BaseModel):
+    """How the next bills are taxed: the customer's status and place, and the rates known for it."""
+
+    status: str
+    place: str
+    rates: list[TaxRateKnown]
+
+
+class TaxRateKnown(BaseModel):
+    """A rate, valid from a day, until a day on which it no longer holds."""
+
+    place: str
+    category: str
+    percent: str
+    inclusive: bool
+    valid_from: date
+    valid_until: date | None
+
+
 class LiveView(BaseModel):
     """The live state, asked of the workflow itself."""
 
@@ -118,6 +153,8 @@ class LiveView(BaseModel):
     terms: TermsView
     open_invoice: OpenInvoiceView | None
     planned: list[PlannedView]
+    discounts: list[DiscountView]
+    tax: TaxView
     credit: int = Field(description="Credit that the next rebills use up first, in minor units")
     skip_cycles: int
     notice_days: int
@@ -167,6 +204,8 @@ def live_view(state: State, now: datetime) -> LiveView:
         terms=_terms(state.terms),
         open_invoice=None if state.collecting is None else _open_invoice(state.collecting),
         planned=_planned(state),
+        discounts=[_discount(each) for each in in_order(state.discounts)],
+        tax=_tax(state.tax),
         credit=state.credit,
         skip_cycles=state.skip_cycles,
         notice_days=state.notice_days,
@@ -195,6 +234,34 @@ def _terms(terms: Terms) -> TermsView:
         catch_up=terms.catch_up.value,
         aligned=terms.alignment is not None,
     )
+
+
+def _discount(discount: Discount) -> DiscountView:
+    return DiscountView(
+        id=discount.id,
+        name=discount.name,
+        source=discount.source.value,
+        percent=percent_of(discount.rate) if discount.rate else None,
+        amount=discount.amount or None,
+        cycles_left=discount.cycles_left,
+        until=discount.until,
+        coupon_id=discount.coupon_id,
+    )
+
+
+def _tax(tax: TaxTerms) -> TaxView:
+    rates = [
+        TaxRateKnown(
+            place=rate.place,
+            category=rate.category,
+            percent=percent_of(rate.rate),
+            inclusive=rate.inclusive,
+            valid_from=rate.valid_from,
+            valid_until=rate.valid_until,
+        )
+        for rate in tax.rates
+    ]
+    return TaxView(status=tax.status.value, place=tax.place, rates=rates)
 
 
 def _open_invoice(collecting: Collecting) -> OpenInvoiceView:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.fields import Instant
+from domain.discounts import percent
 from domain.errors import Broken
 from domain.explain import sentence
 from domain.money import Money
@@ -82,7 +83,8 @@ def _amounts(owed: Invoice, parts: Sequence[InvoiceLine]) -> list[Because]:
     said = [
         Because(
             what="line",
-            text=f"{part.description}: {part.quantity} times {money(part.unit_amount)} = {money(part.amount)}.",
+            text=f"{part.description}: {part.quantity} times {money(part.unit_amount)} = {money(part.amount)}"
+            f"{_off(part, money)}{_taxed(part, money)}.",
         )
         for part in parts
     ]
@@ -90,6 +92,19 @@ def _amounts(owed: Invoice, parts: Sequence[InvoiceLine]) -> list[Because]:
     if owed.credit_applied:
         total += f", less {money(owed.credit_applied)} of credit"
     return [*said, Because(what="invoice", text=f"{total}: {money(owed.amount_due)} to pay.", at=owed.issued_at)]
+
+
+def _off(part: InvoiceLine, money: Callable[[int], Money]) -> str:
+    return "".join(f", less {money(share['amount'])} for {share['name']}" for share in part.discounts)
+
+
+def _taxed(part: InvoiceLine, money: Callable[[int], Money]) -> str:
+    if part.tax_rate is None:
+        return ""
+    if part.tax_reason is not None:
+        return f", without tax ({part.tax_reason.replace('_', ' ')})"
+    how = "of which" if part.tax_inclusive else "plus"
+    return f", {how} {money(part.tax)} are {percent(part.tax_rate)} tax of {part.tax_place}"
 
 
 async def _method(session: AsyncSession, charge: Attempt) -> Because:

@@ -22,13 +22,35 @@ class Seller:
 
 @dataclass(frozen=True, slots=True)
 class PaperLine:
-    """One line, in minor units. The period is from the first instant to the one where the next begins."""
+    """One line, in minor units. The period is from the first instant to the one where the next begins.
+
+    `discounts`: what each takes off, by name.
+    """
 
     description: str
     quantity: int
     unit_amount: int
     amount: int
     period: tuple[datetime, datetime] | None
+    discounts: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PaperTax:
+    """What the lines of one rate add up to; `rate` in thousandths of a percent, `reason` where there is none to pay."""
+
+    place: str
+    rate: int
+    inclusive: bool
+    reason: str | None
+    net: int
+    tax: int
+
+    def shown(self) -> dict[str, str | int | bool | None]:
+        """Without the rate, which everybody shows in a way of their own."""
+        return {
+            "place": self.place, "inclusive": self.inclusive, "reason": self.reason, "net": self.net, "tax": self.tax,
+        }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +73,10 @@ class PaperNote:
 
 @dataclass(frozen=True, slots=True)
 class InvoicePaper:
-    """All that is on it. Amounts are minor units of `currency`; `zone` is where its periods and payments are dated."""
+    """All that is on it. Amounts are minor units of `currency`; `zone` is where its periods and payments are dated.
+
+    Where something is said of tax, `net` and the taxes add up to `total`.
+    """
 
     number: str
     on: date
@@ -70,6 +95,8 @@ class InvoicePaper:
     amount_due: int
     payments: tuple[PaperPayment, ...]
     notes: tuple[PaperNote, ...]
+    taxes: tuple[PaperTax, ...] = ()
+    net: int = 0
 
     @property
     def left_to_pay(self) -> int:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Final
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from domain.papers import InvoicePaper, PaperLine, PaperNote, PaperPayment, Seller
+from domain.papers import InvoicePaper, PaperLine, PaperNote, PaperPayment, PaperTax, Seller
 from models.billing import Attempt, Invoice, InvoiceLine
 from models.customers import Address, Customer, PaymentMethod
 from models.queries_business import SELLER, seller_of
@@ -28,9 +29,8 @@ async def invoice_paper(session: AsyncSession, invoice_id: str) -> InvoicePaper 
     customer = None if row is None else await session.get(Customer, row.customer_id)
     if row is None or customer is None:
         return None
-    lines = await session.scalars(
-        select(InvoiceLine).where(InvoiceLine.invoice_id == invoice_id).order_by(InvoiceLine.position)
-    )
+    parts = select(InvoiceLine).where(InvoiceLine.invoice_id == invoice_id).order_by(InvoiceLine.position)
+    lines = (await session.scalars(parts)).all()
     notes = await session.scalars(
         select(CreditNote).where(CreditNote.invoice_id == invoice_id).order_by(CreditNote.number)
     )
@@ -47,14 +47,36 @@ async def invoice_paper(session: AsyncSession, invoice_id: str) -> InvoicePaper 
         buyer_tax_id=customer.tax_id or "",
         subscription=row.subscription_id,
         lines=tuple(
-            PaperLine(line.description, line.quantity, line.unit_amount, line.amount, _period(line)) for line in lines
+            PaperLine(
+                line.description,
+                line.quantity,
+                line.unit_amount,
+                line.amount,
+                _period(line),
+                tuple((share["name"], share["amount"]) for share in line.discounts),
+            )
+            for line in lines
         ),
         total=row.total,
         credit_applied=row.credit_applied,
         amount_due=row.amount_due,
         payments=await _payments(session, invoice_id),
+        taxes=rates_of(lines),
+        net=row.total - row.tax,
         notes=tuple(PaperNote(note.number, date.fromisoformat(note.local_date), note.amount) for note in notes),
     )
+
+
+def rates_of(lines: Sequence[InvoiceLine]) -> tuple[PaperTax, ...]:
+    """What the lines of each rate add up to, in the order in which they first appear."""
+    sums: dict[tuple[str, int, bool, str | None], tuple[int, int]] = {}
+    for line in lines:
+        if line.tax_place is None:
+            continue
+        key = (line.tax_place, line.tax_rate or 0, line.tax_inclusive, line.tax_reason)
+        net, tax = sums.get(key, (0, 0))
+        sums[key] = net + line.net, tax + line.tax
+    return tuple(PaperTax(*key, net, tax) for key, (net, tax) in sums.items())
 
 
 def _period(line: InvoiceLine) -> tuple[datetime, datetime] | None:

@@ -101,6 +101,7 @@ def _shown(paper: InvoicePaper) -> dict[str, Any]:
         "facts": facts,
         "heads": _heads(words),
         "lines": [_line(line, paper, locale) for line in paper.lines],
+        "before": _before(paper, words, locale),
         "total": _money(paper.total, paper, locale),
         "sums": sums,
         "balance": _money(paper.left_to_pay, paper, locale),
@@ -108,6 +109,7 @@ def _shown(paper: InvoicePaper) -> dict[str, Any]:
             (words.note.format(number=note.number, date=_day(note.on, locale)), _money(-note.amount, paper, locale))
             for note in paper.notes
         ],
+        "reasons": _reasons(paper, words),
         "foot": f"{words.invoice} {paper.number} · {words.subscription} {paper.subscription}",
         "page": words.page,
     }
@@ -118,13 +120,34 @@ def _heads(words: Words) -> list[str]:
     return [words.description, words.quantity, words.unit_price, words.amount]
 
 
-def _line(line: PaperLine, paper: InvoicePaper, locale: Locale) -> dict[str, str]:
+def _before(paper: InvoicePaper, words: Words, locale: Locale) -> list[tuple[str, str]]:
+    """What comes before the total: all without tax, then the tax of each rate. Nothing, where no tax is in it."""
+    taxed = [each for each in paper.taxes if each.reason is None]
+    if not taxed:
+        return []
+    several = len({each.place for each in taxed}) > 1
+    rows = [(words.net, _money(paper.net, paper, locale))]
+    for each in taxed:
+        rate = f"{format_decimal(Decimal(each.rate).scaleb(-3), locale=locale)}\u00a0%"
+        said = words.tax.format(rate=rate, net=_money(each.net, paper, locale))
+        rows.append((f"{said} ({each.place})" if several else said, _money(each.tax, paper, locale)))
+    return rows
+
+
+def _reasons(paper: InvoicePaper, words: Words) -> list[str]:
+    """Why there is no tax, as the law wants it said."""
+    said = {"exempt": words.exempt, "reverse_charge": words.reverse_charge}
+    return [said[reason] for reason in dict.fromkeys(each.reason for each in paper.taxes) if reason in said]
+
+
+def _line(line: PaperLine, paper: InvoicePaper, locale: Locale) -> dict[str, Any]:
     return {
         "description": line.description,
         "period": _period(line.period, paper.zone, locale) if line.period is not None else "",
         "quantity": format_decimal(line.quantity, locale=locale),
         "unit": _money(line.unit_amount, paper, locale),
         "amount": _money(line.amount, paper, locale),
+        "discounts": [(name, _money(-amount, paper, locale)) for name, amount in line.discounts],
     }
 
 

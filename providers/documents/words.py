@@ -22,6 +22,10 @@ class Words:
     quantity: str
     unit_price: str
     amount: str
+    net: str
+    tax: str
+    reverse_charge: str
+    exempt: str
     total: str
     credit: str
     paid: str
@@ -42,6 +46,10 @@ ENGLISH: Final = Words(
     quantity="Quantity",
     unit_price="Unit price",
     amount="Amount",
+    net="Net",
+    tax="Tax {rate} on {net}",
+    reverse_charge="Reverse charge: the customer owes the tax.",
+    exempt="Exempt from tax.",
     total="Total",
     credit="Credit used",
     paid="Paid on {date}",
@@ -64,6 +72,10 @@ WORDS: Final[Mapping[str, Words]] = MappingProxyType(
             quantity="Menge",
             unit_price="Einzelpreis",
             amount="Betrag",
+            net="Netto",
+            tax="USt. {rate} auf {net}",
+            reverse_charge="Steuerschuldnerschaft des Leistungsempfängers (Reverse-Charge-Verfahren).",
+            exempt="Von der Umsatzsteuer befreit.",
             total="Gesamtbetrag",
             credit="Verrechnetes Guthaben",
             paid="Bezahlt am {date}",
@@ -83,6 +95,10 @@ WORDS: Final[Mapping[str, Words]] = MappingProxyType(
             quantity="Quantité",
             unit_price="Prix unitaire",
             amount="Montant",
+            net="Total HT",
+            tax="TVA {rate} sur {net}",
+            reverse_charge="Autoliquidation : la TVA est due par le preneur.",
+            exempt="Exonéré de TVA.",
             total="Total",
             credit="Avoir utilisé",
             paid="Payé le {date}",
@@ -102,6 +118,10 @@ WORDS: Final[Mapping[str, Words]] = MappingProxyType(
             quantity="Cantidad",
             unit_price="Precio unitario",
             amount="Importe",
+            net="Base imponible",
+            tax="IVA {rate} sobre {net}",
+            reverse_charge="Inversión del sujeto pasivo: el destinatario debe el impuesto.",
+            exempt="Exento de impuestos.",
             total="Total",
             credit="Saldo aplicado",
             paid="Pagado el {date}",
