@@ -187,7 +187,17 @@ async def _detail(services: ServicesDep, invoice_id: str) -> InvoiceDetail:
         parts = await lines(session, invoice_id)
         return InvoiceDetail(
             **dict(view),
-            tax_rates=[RateTotalView(percent=percent_of(each.rate), **each.shown()) for each in rates_of(parts)],
+            tax_rates=[
+                RateTotalView(
+                    place=each.place,
+                    percent=percent_of(each.rate),
+                    inclusive=each.inclusive,
+                    reason=each.reason,
+                    net=each.net,
+                    tax=each.tax,
+                )
+                for each in rates_of(parts)
+            ],
             lines=[_line(line) for line in parts],
             charges=await charge_views(session, await charges_of(session, invoice_id)),
             credit_notes=[CreditNoteView.model_validate(note) for note in await notes_of_invoice(session, invoice_id)],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from domain.money import Money
 from domain.state import RECENT_COMMANDS_MAX, InvoiceReason, State
 
 
@@ -29,12 +30,16 @@ def paid_back(state: State, told: PaidBack) -> State:
     if told.id in state.recent_commands or told.reason not in {InvoiceReason.CYCLE, InvoiceReason.CHANGE}:
         return state
     state = replace(state, recent_commands=(*state.recent_commands, told.id)[-RECENT_COMMANDS_MAX:])
+    amount = told.amount
+    if state.period_price is not None and state.period_price.treatment is not None:
+        # What counts as paid is without the tax on top of it.
+        amount = state.period_price.treatment.base(Money(amount, state.currency)).minor
     if told.cycle == state.cycle - 1:
-        last = min(state.paid_for_period, told.amount)
+        last = min(state.paid_for_period, amount)
         state = replace(state, paid_for_period=state.paid_for_period - last)
-        rest = told.amount - last if told.reason is InvoiceReason.CHANGE else 0
+        rest = amount - last if told.reason is InvoiceReason.CHANGE else 0
     else:
-        rest = told.amount if told.cycle == state.cycle - 2 else 0
+        rest = amount if told.cycle == state.cycle - 2 else 0
     running = state.running
     if running is None or not rest:
         return state

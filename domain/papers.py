@@ -46,12 +46,6 @@ class PaperTax:
     net: int
     tax: int
 
-    def shown(self) -> dict[str, str | int | bool | None]:
-        """Without the rate, which everybody shows in a way of their own."""
-        return {
-            "place": self.place, "inclusive": self.inclusive, "reason": self.reason, "net": self.net, "tax": self.tax,
-        }  # fmt: skip
-
 
 @dataclass(frozen=True, slots=True)
 class PaperPayment:

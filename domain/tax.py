@@ -99,6 +99,10 @@ class Treatment:
         """The tax on an amount after discounts, rounded half up: on top of it, or contained in it."""
         return amount.fraction(self.rate, WHOLE + self.rate if self.inclusive else WHOLE)
 
+    def base(self, gross: Money) -> Money:
+        """What of an amount with all tax is not the tax on top."""
+        return gross if self.inclusive else gross.fraction(WHOLE, WHOLE + self.rate)
+
 
 def country_of(place: str) -> str:
     """`US` of `US-CA`."""
