@@ -33,7 +33,7 @@ from local.keys import api_key
 from local.ports import PortTaken
 from local.stack import FolderInUse, Stack
 from local.supervisor import StartFailed
-from models.session import Database, alembic_config
+from models.session import NO_DATABASE, Database, alembic_config, answers
 
 EXIT_FAILED: Final = 1
 
@@ -112,6 +112,7 @@ def migrate() -> None:
     if url is None:
         err.print("DATABASE_URL is not set; the embedded database is migrated by `up` itself.")
         raise typer.Exit(settings.EXIT_BAD_SETTINGS)
+    _expect_database(url)
     command.upgrade(alembic_config(url), "head")
     out.print("The database is up to date.")
 
@@ -242,7 +243,14 @@ def _database_url() -> str:
     if url is None:
         err.print("DATABASE_URL is not set.")
         raise typer.Exit(settings.EXIT_BAD_SETTINGS)
+    _expect_database(url)
     return url
+
+
+def _expect_database(url: str) -> None:
+    if not asyncio.run(answers(url)):
+        _tell(NO_DATABASE)
+        raise typer.Exit(EXIT_FAILED)
 
 
 def _with_database(work: Callable[[Database], Awaitable[T]]) -> T:

@@ -26,7 +26,7 @@ from api.app import create_app
 from api.context import Services
 from api.vault import Vault
 from domain.links import PATH, LinkMaker
-from models.session import Database, revision_of, revision_of_code
+from models.session import NO_DATABASE, Database, revision_of, revision_of_code
 from portal.app import create_portal
 from portal.context import Portal
 from providers.fulfilment.registry import open_provider
@@ -67,7 +67,7 @@ async def run(settings: Settings) -> int:
         )
         stack.push_async_callback(database.close)
         if not await database.is_reachable():
-            sys.stderr.write("the database does not answer: check DATABASE_URL\n")
+            sys.stderr.write(f"{NO_DATABASE}\n")
             return EXIT_NO_DATABASE
         if await revision_of(database) != revision_of_code():
             sys.stderr.write("the database is not migrated to this version: run `python cli.py migrate`\n")

@@ -41,7 +41,7 @@ from activities.staff_letters import StaffLetters
 from activities.tax_runs import TaxRuns
 from activities.vouchers import Vouchers
 from domain.links import LinkMaker
-from models.session import Database, revision_of, revision_of_code
+from models.session import NO_DATABASE, Database, revision_of, revision_of_code
 from providers.documents.press import Press
 from providers.fulfilment.base import FulfilmentProvider
 from providers.fulfilment.registry import open_provider
@@ -67,6 +67,7 @@ from workflows.tax_run import TaxRunWorkflow
 
 GRACEFUL_STOP = timedelta(seconds=10)
 EXIT_NOT_MIGRATED = 3
+EXIT_NO_DATABASE = 4
 DEPLOYMENT = "dunlin"
 
 # The sandbox costs a quarter of the worker's time at each wake-up, even with all modules passed through. Its rules are
@@ -232,6 +233,9 @@ async def run(settings: Settings) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     database = Database.connect(settings.database_url, application_name="dunlin-worker", pool_max=settings.db_pool_max)
+    if not await database.is_reachable():
+        sys.stderr.write(f"{NO_DATABASE}\n")
+        return EXIT_NO_DATABASE
     if await revision_of(database) != revision_of_code():
         sys.stderr.write("the database is not migrated to this version: run `make migrate`\n")
         return EXIT_NOT_MIGRATED

@@ -28,8 +28,8 @@ from alembic import command
 from local import postgres, temporal
 from local.ports import LOOPBACK, HeldPort, PortTaken
 from local.secret import secret_key, webhook_secret
-from local.supervisor import Probe, Spec, Supervisor, Tell
-from models.session import alembic_config
+from local.supervisor import Probe, Spec, StartFailed, Supervisor, Tell
+from models.session import NO_DATABASE, alembic_config, answers
 
 if TYPE_CHECKING:
     from io import TextIOWrapper
@@ -45,7 +45,7 @@ _PROBE_S_MAX: Final = 2.0
 
 
 class FolderInUse(Exception):
-    """Another stack runs on this data folder."""
+    """Another stack runs on this data folder, or nothing can."""
 
 
 class Stack:
@@ -144,6 +144,8 @@ class Stack:
 
     async def _start_postgres(self) -> None:
         if self._given.database_url is not None:
+            if not await answers(self._given.database_url):
+                raise StartFailed(NO_DATABASE)
             return
         port = await self._hold(self._given.postgres_port, "DUNLIN_POSTGRES_PORT")
         data, environment = self.folder / "postgres", self._given.environment()
@@ -215,9 +217,11 @@ class Stack:
         return held.number
 
     def _take_folder(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / "lock"
-        lock = path.open("a+")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = (self.folder / "lock").open("a+")
+        except OSError as error:
+            raise FolderInUse(f"DUNLIN_DATA_DIR: {self.folder} cannot be used: {error.strerror}") from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

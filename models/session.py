@@ -29,6 +29,7 @@ POOL_WAIT_S: Final = 10.0
 CONNECTION_AGE_S_MAX: Final = 1_800
 STATEMENTS_PREPARED_MAX: Final = 500  # for each connection; above the number of statements this code has
 
+NO_DATABASE: Final = "the database does not answer: check DATABASE_URL"
 ALEMBIC_INI: Final = Path(__file__).resolve().parent.parent / "alembic.ini"
 
 _to_json = partial(json.dumps, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
@@ -88,6 +89,15 @@ class Database:
 
     async def close(self) -> None:
         await self.engine.dispose()
+
+
+async def answers(url: str) -> bool:
+    """Whether a database is there, for whoever is about to start something on it."""
+    database = Database.connect(url, application_name="dunlin-start", pool_max=1)
+    try:
+        return await database.is_reachable()
+    finally:
+        await database.close()
 
 
 def alembic_config(url: str) -> Config:
