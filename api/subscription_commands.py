@@ -21,7 +21,6 @@ from domain.messages import (
     Cancel,
     ChangeDate,
     ChangeTerms,
-    ChargeNow,
     CollectNow,
     Command,
     EndTrial,
@@ -119,18 +118,6 @@ class ForceBillBody(CommandBody):
 
     def command(self) -> Command:
         return ForceBill()
-
-
-class ChargeBody(CommandBody):
-    """Charge an amount now, besides the cycles. Declined, it is void at once: nobody is dunned for it."""
-
-    amount: Annotated[Minor, Field(ge=1)]
-    currency: Currency
-    description: Name = Field(description="Stands on the invoice")
-    payment_method_id: Identifier | None = None
-
-    def command(self) -> Command:
-        return ChargeNow(self.amount, self.currency, self.description, self.payment_method_id)
 
 
 class PauseBody(CommandBody):
@@ -255,7 +242,6 @@ Simple = (
     | StopTrialBody
     | ChangeDateBody
     | ForceBillBody
-    | ChargeBody
     | PauseBody
     | ResumeBody
     | CancelBody
@@ -276,7 +262,6 @@ COMMANDS: Final[dict[str, tuple[type[Simple], dict[str, Any]]]] = {
     "stop-trial": (StopTrialBody, {"reason": "not for me"}),
     "change-date": (ChangeDateBody, {"next_due_at": "2027-03-15T09:00:00+01:00"}),
     "force-bill": (ForceBillBody, {}),
-    "charge": (ChargeBody, {"amount": 750, "currency": "EUR", "description": "Express delivery"}),
     "pause": (PauseBody, {"when": "period_end", "resume_at": "2027-06-01T00:00:00Z"}),
     "resume": (ResumeBody, {}),
     "cancel": (CancelBody, {"when": "period_end", "reason": "moving away"}),

@@ -215,3 +215,23 @@ async def postings(session: AsyncSession, entries: Sequence[str]) -> Sequence[Le
         .order_by(LedgerPosting.entry_id, LedgerPosting.position)
     )
     return (await session.scalars(statement)).all()
+
+
+async def one_off_invoice(
+    session: AsyncSession, subscription_id: str, *, upto: int, amount: int, description: str
+) -> Invoice | None:
+    """The last invoice of a charge by hand for this, among the first `upto` changes that were billed."""
+    statement = (
+        select(Invoice)
+        .join(InvoiceLine, InvoiceLine.invoice_id == Invoice.id)
+        .where(
+            Invoice.subscription_id == subscription_id,
+            Invoice.reason == "one_off",
+            Invoice.sequence <= upto,
+            InvoiceLine.unit_amount == amount,
+            InvoiceLine.description == description,
+        )
+        .order_by(Invoice.sequence.desc())
+        .limit(1)
+    )
+    return (await session.scalars(statement)).one_or_none()
