@@ -5,23 +5,32 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from fastapi import Path, Query
-from pydantic import Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints
 
-from api.context import ServicesDep
-from api.fields import Code, Currency, Identifier, Instant, Minor, View
+from api.blacklist import refuse_blacklisted_command
+from api.context import CallerDep, OnceDep, ServicesDep
+from api.disputes import DisputeView
+from api.fields import Body, Code, Currency, Identifier, Instant, Minor, Reason, View
 from api.paging import Listed, PageQuery, listed
 from api.routing import noun
 from api.rows import found
-from domain.errors import InvalidInput, NotFound
-from models.queries_billing import invoice
+from api.why import Because, because
+from domain.errors import InvalidInput, NotFound, Refused
+from domain.messages import ChargeNow, Envelope
+from models.queries_billing import charge, events_of_invoice, invoice
+from models.queries_disputes import disputes
+from models.queries_refunds import events
 from models.queries_transactions import (
     TRANSACTIONS,
     Transaction,
     TransactionFilter,
+    billed_again,
     transaction,
     transactions,
 )
 
+OUTCOME_OPEN = frozenset({"pending", "unknown", "parked", "action_required"})
+CHARGE = "charge"
 RETURNS_MAX = 100  # a charge is given back in a few parts; each is a row of the list, too
 
 router = noun("transactions")
@@ -62,9 +71,28 @@ class TransactionDetail(TransactionView):
     `again`: the command that bills it anew: payment of its invoice while that is open, else a charge by itself.
     """
 
+    story: list[Because] = Field(
+        description="Why the charge happened and what followed, link by link; a refund's or void's own timeline last"
+    )
     returns: list[TransactionView] = Field(description="Refunds and voids of the charge, newest first")
+    disputes: list[DisputeView] = Field(description="Disputes of the charge, newest first")
     again: str
     links: dict[str, str]
+
+
+class BillAgainNew(Body):
+    """Take the money of a past charge by a new one. Declined, it is void at once: nobody is dunned for it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"payment_method_id": "pm_k3jq5xw2m4", "reason": "the other card declined"}]}
+    )
+
+    payment_method_id: Identifier | None = Field(default=None, description="With which method; null is the default one")
+    amount: Annotated[Minor, Field(ge=1)] | None = Field(default=None, description="null is the amount of the past one")
+    description: Annotated[str, StringConstraints(max_length=200)] = Field(
+        default="", description="Stands on the invoice"
+    )
+    reason: Annotated[Reason, StringConstraints(max_length=300)] = ""
 
 
 class TransactionQuery(PageQuery):
@@ -124,12 +152,68 @@ async def get_transaction(transaction_id: TransactionId, services: ServicesDep) 
         wanted = TransactionFilter(charge_id=charge_id)
         returns = await transactions(session, wanted, after=None, limit=RETURNS_MAX)
         payable = owed.status == "open"
+        tried = found(await charge(session, charge_id), "charge")
+        # A charge that was adopted from a gateway's books may have no timeline.
+        known = await events_of_invoice(session, tried.subscription_id, owed.id)
+        story = await because(session, tried) if known else []
+        if row.charge_id is not None:
+            story += [
+                Because(what=row.kind, text=_told(event.kind, event.actor, event.reason), at=event.at)
+                for event in await events(session, row.id)
+            ]
+        disputed = await disputes(
+            session, status=None, customer_id=None, charge_id=charge_id, test_mode=None, after=None, limit=RETURNS_MAX
+        )
         return TransactionDetail(
             **TransactionView.model_validate(row).model_dump(),
+            story=story,
+            disputes=[DisputeView.model_validate(each) for each in disputed.rows],
             returns=[TransactionView.model_validate(each) for each in returns.rows],
-            again=f"/v1/invoices/{owed.id}/pay" if payable else f"/v1/subscriptions/{row.subscription_id}/charge",
+            again=f"/v1/invoices/{owed.id}/pay" if payable else f"/v1/transactions/{charge_id}/bill-again",
             links=_links(row, charge_id),
         )
+
+
+@router.post("/transactions/{transaction_id}/bill-again", status_code=201)
+async def bill_again(
+    transaction_id: TransactionId, body: BillAgainNew, services: ServicesDep, once: OnceDep, caller: CallerDep
+) -> TransactionDetail:
+    """Bill a past charge again, declined or paid, as a charge by itself; once for each key. The answer is the new one.
+
+    Refused while its own outcome is open, and while its invoice is: that is paid instead.
+    """
+    async with services.database.session() as session:
+        row = await transaction(session, transaction_id)
+        if row is None:
+            raise NotFound("There is no such transaction.")
+        owed = found(await invoice(session, row.invoice_id), "invoice")
+    if row.kind != CHARGE:
+        raise Refused("not_a_charge", "Only a charge can be billed again; money that went back is not taken back.")
+    if row.status in OUTCOME_OPEN:
+        raise Refused("outcome_open", f"This charge is {row.status}: what became of it comes first.")
+    if owed.status == "open":
+        raise Refused("invoice_open", f"Its invoice is still open: pay that one, /v1/invoices/{owed.id}/pay.")
+    command = ChargeNow(
+        body.amount or row.amount,
+        row.currency,
+        body.description.strip() or f"Invoice {owed.number}, billed again",
+        body.payment_method_id,
+    )
+    async with services.database.session() as session:
+        await refuse_blacklisted_command(session, row.subscription_id, command)
+    reason = f"{row.id} is billed again" + (f": {body.reason}" if body.reason else "")
+    await services.commands.send(row.subscription_id, Envelope(once.id("cmd"), command, caller.name, reason))
+    async with services.database.session() as session:
+        new = await billed_again(session, row.subscription_id, caller.name, reason)
+    if new is None:
+        raise Refused("no_payment_method", "There was no such method to charge; nothing was taken.")
+    return await get_transaction(new, services)
+
+
+def _told(kind: str, actor: str, reason: str) -> str:
+    """A line of a refund's timeline in words."""
+    words = f"{kind.replace('_', ' ').capitalize()} by {actor}"
+    return f"{words}: {reason}." if reason else f"{words}."
 
 
 def _links(row: Transaction, charge_id: str) -> dict[str, str]:

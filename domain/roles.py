@@ -48,7 +48,7 @@ _TABLE: Final[tuple[tuple[tuple[Role, ...], tuple[str, ...]], ...]] = (
     (_AGENTS, ("set_tags", "change_custom_values")),
     (_AGENTS, ("create_subscription", "advance", "change", "preview", "change_date", "skip", "pause", "resume")),
     (_AGENTS, ("cancel", "undo_cancel", "restart", "extend_trial", "restart_trial", "end_trial", "stop_trial")),
-    (_AGENTS, ("charge", "preview_charge", "force_bill", "collect", "pay_invoice", "send_invoice")),
+    (_AGENTS, ("charge", "preview_charge", "force_bill", "collect", "pay_invoice", "send_invoice", "bill_again")),
     (_AGENTS, ("create_payment_link", "create_card_update_link", "revoke_link")),
     # From whom nothing is taken any more.
     (_LEADS, ("blacklist_payer", "unlist_payer")),

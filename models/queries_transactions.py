@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql.elements import ColumnElement
 
-from models.billing import Attempt
+from models.billing import Attempt, SubscriptionEvent
 from models.customers import PaymentMethod
 from models.paging import KeyPart, Keyset, Page
 from models.refunds import Refund, RefundTry
@@ -101,6 +101,29 @@ async def transaction(session: AsyncSession, transaction_id: str) -> Transaction
         if found:
             return found[0]
     return None
+
+
+async def billed_again(session: AsyncSession, subscription_id: str, actor: str, reason: str) -> str | None:
+    """The charge that this wish led to; None where there was no method to make one with."""
+    asked = (
+        select(SubscriptionEvent.seq)
+        .where(
+            SubscriptionEvent.subscription_id == subscription_id,
+            SubscriptionEvent.kind == "charge_asked",
+            SubscriptionEvent.actor == actor,
+            SubscriptionEvent.reason == reason,
+        )
+        .order_by(SubscriptionEvent.seq.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    issued = select(SubscriptionEvent.data["invoice_id"].astext).where(
+        SubscriptionEvent.subscription_id == subscription_id,
+        SubscriptionEvent.seq == asked + 1,
+        SubscriptionEvent.kind == "invoice_issued",
+    )
+    made = select(Attempt.id).where(Attempt.invoice_id == issued.scalar_subquery())
+    return await session.scalar(made.order_by(Attempt.number.desc()).limit(1))
 
 
 def _sources(kind: str | None) -> list[_Source]:

@@ -108,6 +108,8 @@ async def test_one_is_read_with_its_story(api: Caller, till: Till) -> None:
     for link in refund["links"].values():
         answer = await api.get(link)
         assert answer.status_code == 200, answer.text
+    assert [each["id"] for each in refund["disputes"]] == [f"dis_{till.name}_3"]
+    assert [link["what"] for link in refund["story"]][:2] == ["trigger", "terms"]
     charge = (await api.get(f"/v1/transactions/{till.charges[3]}")).json()
     assert (charge["kind"], charge["charge_id"]) == ("charge", None)
     assert charge["again"] == f"/v1/invoices/in_{till.name}_3/pay"
