@@ -27,6 +27,7 @@ from activities.fulfilment_batches import FulfilmentBatches
 from activities.fulfilments import Fulfilments
 from activities.imports import Imports
 from activities.invoice_letters import InvoiceLetters
+from activities.merges import Merges
 from activities.payments import Payments
 from activities.price_moves import PriceMoves
 from activities.recheck import Differences
@@ -57,6 +58,7 @@ from workflows.credit import CreditWorkflow, VoucherExpiryWorkflow
 from workflows.dispute import GatewayEventWorkflow
 from workflows.fulfilment import FulfilmentWorkflow
 from workflows.import_file import ImportWorkflow
+from workflows.merge import MergeWorkflow
 from workflows.price_move import PriceMoveWorkflow
 from workflows.refund import RefundWorkflow
 from workflows.reminder import ReminderWorkflow
@@ -116,6 +118,7 @@ def build(
     refunds = Refunds(database, partial(_named, gateways), courier, commands)
     runs, moves = Runs(database, commands), PriceMoves(database, commands)
     tax_runs = TaxRuns(database, commands)
+    merges = Merges(database, commands)
     imports = Imports(database, gateways, commands)
     transfers, vouchers = Credits(database, commands), Vouchers(database)
     resends = Resends(database, courier)
@@ -143,6 +146,7 @@ def build(
             FulfilmentWorkflow,
             GatewayEventWorkflow,
             ImportWorkflow,
+            MergeWorkflow,
             PriceMoveWorkflow,
             ReconciliationWorkflow,
             RefundWorkflow,
@@ -165,6 +169,12 @@ def build(
             moves.mark_price_move,
             tax_runs.tell_tax_page,
             tax_runs.end_tax_run,
+            merges.open_merge,
+            merges.move_merge_rows,
+            merges.move_merge_back,
+            merges.mark_merge,
+            merges.open_undo,
+            merges.close_undo,
             imports.import_page,
             transfers.take_credit,
             transfers.hand_over_credit,

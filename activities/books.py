@@ -44,6 +44,7 @@ WITH subscription AS (
         event_seq int, virtual_now timestamptz
     )
     ON CONFLICT (id) DO UPDATE SET
+        customer_id = excluded.customer_id,
         product_id = excluded.product_id, price_id = excluded.price_id, status = excluded.status,
         access = excluded.access, amount = excluded.amount, quantity = excluded.quantity, cycle = excluded.cycle,
         next_due_at = excluded.next_due_at, period_start = excluded.period_start, period_end = excluded.period_end,

@@ -24,10 +24,12 @@ from api.fields import (
     View,
     Zone,
 )
+from api.guests import merge_guests, verify
 from api.notices import tell_subscriptions, tell_tax
 from api.paging import Listed, PageQuery, listed
 from api.routing import noun
 from api.rows import add_once, found, known, replace_fields
+from domain.errors import InvalidInput
 from models import Customer, CustomerChange
 from models.customers import invoice_prefix_of
 from models.queries_business import seller
@@ -81,6 +83,8 @@ class CustomerNew(_Details):
 
     email: Email
     currency: Currency
+    guest: bool = Field(default=False, description="Ordered without an account; goes into one with the same address")
+    email_verified: bool = Field(default=False, description="You have proof that the address is theirs")
 
 
 def _without_defaults(schema: dict[str, Any]) -> None:
@@ -123,6 +127,9 @@ class CustomerView(View):
     notice_days: int
     dunning_policy_id: str | None
     tags: list[str]
+    guest: bool
+    verified_at: Instant | None = Field(description="When `email` was proved to be theirs")
+    merged_into: str | None = Field(description="Set in the answer to a guest who went into this customer at once")
     parent_id: str | None
     pays: str = Field(description="`parent`: charged on the parent's methods; `self`: on its own")
     created_at: Instant
@@ -132,6 +139,14 @@ class CustomerView(View):
     @property
     def tel(self) -> str | None:
         return tel_link(self.phone)
+
+
+class VerifiedEmail(Body):
+    """Which address was verified, so that one that was changed meanwhile is not taken for it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"email": "ada@example.com"}]})
+
+    email: Email
 
 
 class CustomerQuery(PageQuery):
@@ -153,15 +168,22 @@ class ChangeView(View):
 
 
 @router.post("/customers", status_code=201)
-async def create_customer(body: CustomerNew, services: ServicesDep, once: OnceDep) -> CustomerView:
-    """Create a customer."""
+async def create_customer(body: CustomerNew, services: ServicesDep, once: OnceDep, caller: CallerDep) -> CustomerView:
+    """Create a customer. A guest with a verified address goes at once into the one customer who has verified it too."""
     customer_id = once.id("cus")
     async with services.database.session() as session:
         if body.dunning_policy_id is not None:
             known(await policy(session, body.dunning_policy_id), "dunning_policy_id", "dunning policy")
-        fields = body.model_dump() | {"tax_id": await _tax_id(session, body.tax_id, body.tax_status)}
+        fields = body.model_dump(exclude={"email_verified"})
+        fields["tax_id"] = await _tax_id(session, body.tax_id, body.tax_status)
         row = Customer(id=customer_id, invoice_prefix=invoice_prefix_of(customer_id), **fields)
-        return CustomerView.model_validate(await add_once(session, row))
+        row = await add_once(session, row)
+        if body.email_verified:
+            await verify(session, row, caller.name)
+        view = CustomerView.model_validate(row)
+    if not body.email_verified:
+        return view
+    return view.model_copy(update={"merged_into": await merge_guests(services, customer_id)})
 
 
 @router.get("/customers")
@@ -204,6 +226,8 @@ async def change_customer(
             CustomerChange(customer_id=row.id, actor=caller.name, field=field, old=_shown(old), new=_shown(new))
             for field, (old, new) in changed.items()
         )
+        if "email" in changed:
+            row.verified_email = row.verified_at = row.verified_by = None
         if changed:
             await session.flush()
             await session.refresh(row)
@@ -213,6 +237,24 @@ async def change_customer(
     if "tax_status" in fields:
         await tell_tax(services, customer_id, caller.name)
     return view
+
+
+@router.put("/customers/{customer_id}/verified-email")
+async def verify_email(
+    customer_id: CustomerId, body: VerifiedEmail, services: ServicesDep, caller: CallerDep
+) -> CustomerView:
+    """Note that the customer's address is theirs: they followed a link sent to it, or an agent made sure.
+
+    A guest then goes into the one customer who has verified it too, and guests who have into this one.
+    """
+    async with services.database.session() as session:
+        row = found(await customer(session, customer_id, lock=True), "customer")
+        if row.email.lower() != body.email.lower():
+            raise InvalidInput("email", "is not the address the customer has now", code="email_changed")
+        if row.verified_email is None:
+            await verify(session, row, caller.name)
+        view = CustomerView.model_validate(row)
+    return view.model_copy(update={"merged_into": await merge_guests(services, customer_id)})
 
 
 @router.get("/customers/{customer_id}/changes")

@@ -20,7 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
 from api.names import routes_of
-from domain.errors import DunlinError, InvalidInput, NotFound, Refused, Unavailable
+from domain.errors import DunlinError, InvalidInput, Merged, NotFound, Refused, Unavailable
 from providers.gateways.base import GatewayUnavailable, OutcomeUnknown
 
 PROBLEM_JSON: Final = "application/problem+json"
@@ -75,6 +75,7 @@ class Problem(BaseModel):
     errors: list[FieldError] | None = None
     allowed: list[str] | None = Field(default=None, description="Commands that would be taken now")
     roles: list[str] | None = Field(default=None, description="The roles of an API key that may do this")
+    merged_into: str | None = Field(default=None, description="The customer that the one asked for was merged into")
 
 
 class Unauthorized(DunlinError):
@@ -117,6 +118,7 @@ def problem(  # one parameter for each part of a problem document
     errors: Sequence[FieldError] = (),
     allowed: Iterable[str] | None = None,
     roles: Iterable[str] | None = None,
+    merged_into: str | None = None,
     headers: dict[str, str] | None = None,
 ) -> Response:
     title = "Unprocessable Entity" if status == _UNPROCESSABLE else HTTPStatus(status).phrase
@@ -128,6 +130,7 @@ def problem(  # one parameter for each part of a problem document
         errors=list(errors) or None,
         allowed=None if allowed is None else list(allowed),
         roles=None if roles is None else list(roles),
+        merged_into=merged_into,
     )
     return JSONResponse(body.model_dump(exclude_none=True), status, headers, media_type=PROBLEM_JSON)
 
@@ -141,6 +144,8 @@ def answer(error: Exception) -> Response:  # noqa: C901, PLR0911, PLR0912 - one 
             return _invalid([FieldError(field=error.field, code=error.code, message=error.message)], error.code)
         case NotFound():
             return problem(404, error.code, error.message)
+        case Merged():
+            return problem(410, error.code, error.message, merged_into=error.merged_into)
         case Refused():
             return problem(409, error.code, error.message, allowed=routes_of(error.allowed))
         case Busy():

@@ -23,7 +23,7 @@ from domain.lockout import KNOWN_FOR
 from domain.logins import Answer, judge, login_key
 from domain.passwords import accept_password, normal
 from models import Customer, CustomerLogin
-from models.queries_customers import customer
+from models.queries_customers import any_customer
 from models.queries_logins import last_from, login_named, note_place
 from models.session import database_now
 
@@ -101,7 +101,7 @@ async def change_membership_password(body: ChangeBody, services: ServicesDep, ca
         return view
     kept = await services.passwords.hash(body.new_password)
     async with services.database.session() as session:
-        owner = await customer(session, view.customer_id, lock=True)
+        owner = await any_customer(session, view.customer_id, lock=True)
         row = await login_named(session, login_key(body.login), lock=True)
         if owner is None or row is None or row.password_hash != before:
             raise Refused("password_changed", "This password was changed in the meantime.")

@@ -17,6 +17,7 @@ from models.removal import STAYS, obstacle, remove
 OBSTACLES: Final = {
     "billed": "Something was ordered, billed or promised to this customer, and the books stay.",
     "has_children": "This customer has children; end those ties first.",
+    "was_merged": "This customer has a part in a merge, and what moved is kept.",
     "on_its_way": "A letter or a call to this customer is on its way; try again when it has arrived or failed.",
 }
 

@@ -17,7 +17,8 @@ from api import activity, errors, idempotency
 from api.keys import Caller
 from api.roles import admit
 from api.sessions import caller_of
-from domain.errors import InvalidInput, Refused
+from domain.errors import InvalidInput, NotFound, Refused
+from models.queries_customers import customer
 
 MIB: Final = 1024 * 1024
 READING: Final = {"GET"}
@@ -95,7 +96,11 @@ class Route(Edge):
         request.state.caller = caller
         given = _Given(caller)
         try:
-            response = await self._work(request, own, given)
+            try:
+                response = await self._work(request, own, given)
+            except NotFound:  # of a merged customer nothing is left: say whose it is now
+                await _refuse_merged(request, request.path_params.get("customer_id"))
+                raise
         except Exception as error:  # noqa: BLE001 - whatever it is: it is logged, and the key freed or the answer kept
             response = errors.answer(error)
         await self._close(request, given, response)
@@ -104,6 +109,7 @@ class Route(Edge):
     async def _work(self, request: Request, own: _Handler, given: _Given) -> Response:
         admit(given.caller, self.name, reading=self.methods == READING)
         self._refuse_unknown_query(request)
+        await _refuse_merged(request, request.query_params.get("customer_id"))
         request, body = await self._read(request)
         if request.method != "POST":
             return await own(request)
@@ -137,6 +143,13 @@ class Route(Edge):
     def _kept(self, response: Response) -> Response:
         """What a repetition is answered."""
         return response
+
+
+async def _refuse_merged(request: Request, asked: str | None) -> None:
+    """What belonged to a merged customer would seem not to be there, as if they had nothing: raises `Merged`."""
+    if asked is not None and "\x00" not in asked:
+        async with request.app.state.services.database.session() as session:
+            await customer(session, asked)
 
 
 class SecretRoute(Route):
@@ -175,6 +188,7 @@ PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
     401: _problem("No API key or session, or none that works"),
     403: _problem("You may not do that; `roles` may, where it is a matter of roles"),
     404: _problem("There is no such thing"),
+    410: _problem("This customer was merged into another; `merged_into` says which"),
     409: _problem("Right input, wrong moment; `allowed` says what would be taken now"),
     422: _problem("A field breaks a rule; `errors` names field and rule; nothing was changed"),
     500: _problem("A bug; the same request may be repeated"),

@@ -15,7 +15,7 @@ from api.keys import Caller
 from api.paging import Listed, PageQuery, listed
 from api.routing import noun
 from api.rows import found, known, replace_fields
-from domain.errors import InvalidInput, Refused
+from domain.errors import InvalidInput, Merged, Refused
 from domain.ids import derive
 from models import Customer, CustomerChange, Task
 from models.blacklisted import refuse_blacklisted
@@ -64,6 +64,9 @@ async def set_parent(customer_id: CustomerId, body: TieBody, services: ServicesD
     """Make a customer another one's child, or change who pays. Nobody is a parent and a child at once."""
     async with services.database.session() as session:
         rows = await locked(session, customer_id, body.parent_id)
+        for row in rows.values():
+            if row.merged_into is not None:
+                raise Merged(row.id, row.merged_into)
         child = found(rows.get(customer_id), "customer")
         parent = known(rows.get(body.parent_id), "parent_id", "customer")
         if parent is child:

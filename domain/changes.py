@@ -18,7 +18,7 @@ from domain.invoicing import (
     still_running,
     waiting_lines,
 )
-from domain.messages import ChangeDate, ChangeTerms, When
+from domain.messages import ChangeDate, ChangeTerms, SetCustomer, When
 from domain.money import Money
 from domain.plan import change_calendar, due_at, enter_period
 from domain.price_commands import use_discounts
@@ -256,3 +256,12 @@ def _shorten(state: State, current: Period, new_due: datetime, *, prorate: bool)
         period_price=state.period_price and replace(state.period_price, price=kept.minor),
         pending_lines=(*state.pending_lines, taken) if credit else state.pending_lines,
     )
+
+
+def set_customer(state: State, command: SetCustomer, actor: str, reason: str, now: datetime) -> State:
+    """The subscription goes on under another customer: what is charged and written from now on is theirs."""
+    if command.customer_id == state.customer_id:
+        return state
+    before = state.customer_id
+    state = state.note(now, "customer_set", actor=actor, reason=reason, before=before, after=command.customer_id)
+    return replace(state, customer_id=command.customer_id, notice_days=command.notice_days)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from domain.calendar import days_later, whole_second
-from domain.changes import change_date, change_terms
+from domain.changes import change_date, change_terms, set_customer
 from domain.collection import end, is_outcome_open, next_attempt
 from domain.errors import Broken, InvalidInput, Refused
 from domain.invoicing import credit_unused, grant, open_invoice
@@ -35,6 +35,7 @@ from domain.messages import (
     Restart,
     RestartTrial,
     Resume,
+    SetCustomer,
     SetNotice,
     Skip,
     StopTrial,
@@ -92,6 +93,7 @@ ALLOWED_IN: dict[str, frozenset[Status]] = {
     "add_discount": _ALIVE,
     "remove_discount": _ALIVE,
     "set_tax": _ALIVE | {Status.CANCELED},
+    "set_customer": _ALIVE | {Status.CANCELED},
 }
 
 
@@ -221,6 +223,8 @@ def _take(state: State, envelope: Envelope, now: datetime) -> State:  # noqa: C9
         case SetNotice():
             _check("days", command.days, 0, NOTICE_DAYS_MAX)
             return replace(by.note(state, now, "notice_set", days=command.days), notice_days=command.days)
+        case SetCustomer():
+            return set_customer(state, command, by.actor, by.reason, now)
         case _:
             return take_price_command(state, command, by.actor, by.reason, now)
 

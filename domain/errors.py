@@ -4,6 +4,7 @@
     ├── InvalidInput                a field breaks a rule; nothing was changed        (HTTP 422)
     │   └── CurrencyMismatch        two currencies in one sum
     ├── NotFound                    no such thing                                      (HTTP 404)
+    ├── Merged                      a customer that went into another; says which      (HTTP 410)
     ├── Refused                     right input, wrong moment; says what is allowed    (HTTP 409)
     ├── Unavailable                 a part of the system is down; safe to repeat later    (HTTP 503)
     └── Broken                      an invariant does not hold: a bug, never an answer (HTTP 500)
@@ -46,6 +47,16 @@ class NotFound(DunlinError):
     """There is no such thing, or not for this caller."""
 
     code = "not_found"
+
+
+class Merged(DunlinError):
+    """The customer was merged; `merged_into` is the one that goes on."""
+
+    code = "merged"
+
+    def __init__(self, customer_id: str, merged_into: str) -> None:
+        super().__init__(f"{customer_id} was merged into {merged_into}; use that one.")
+        self.merged_into = merged_into
 
 
 class Refused(DunlinError):

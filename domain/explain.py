@@ -41,6 +41,7 @@ SENTENCES = MappingProxyType(
         "access_started": "Access started.",
         "access_stopped": "Access stopped.",
         "notice_set": "{days_before}.",
+        "customer_set": "Goes on under customer {after}; before, it was {before}.",
         "collection_asked": "Collection asked for now: {trigger}.",
         "charge_asked": "Charge of {amount} asked for: {description}.",
         "invoice_voided": "Invoice of {amount} voided: the charge failed.",

@@ -29,6 +29,7 @@ VOUCHER_BREAKAGE = "voucher_breakage"
 CHARGEBACK_LOSS = "chargeback_loss"
 DISPUTE_FEES = "dispute_fees"
 RECONCILIATION = "reconciliation"
+BETWEEN_CUSTOMERS = "between_customers"
 
 # Source of a credit → where it comes from. A voucher or a credit note was taken from before and lies in transit.
 _CREDIT_FROM = {"unused": REVENUE, "voucher": CREDIT_IN_TRANSIT, "credit_note": CREDIT_IN_TRANSIT}

@@ -234,6 +234,15 @@ class SetTax:
     kind: Literal["set_tax"] = "set_tax"
 
 
+@dataclass(frozen=True, slots=True)
+class SetCustomer:
+    """It goes on under another customer, into whom its own was merged, or back. `notice_days`: as that one wants it."""
+
+    customer_id: str
+    notice_days: int
+    kind: Literal["set_customer"] = "set_customer"
+
+
 Command = (
     Skip
     | ExtendTrial
@@ -258,6 +267,7 @@ Command = (
     | AddDiscount
     | RemoveDiscount
     | SetTax
+    | SetCustomer
 )
 
 

@@ -38,6 +38,8 @@ _TABLE: Final[tuple[tuple[tuple[Role, ...], tuple[str, ...]], ...]] = (
     (_AGENTS, ("create_customer", "change_customer", "create_address", "make_address_default", "remove_address")),
     # It cannot be undone.
     (_LEADS, ("remove_customer",)),
+    (_LEADS, ("preview_merge", "create_merge", "undo_merge")),
+    (_AGENTS, ("verify_email",)),
     (_AGENTS, ("create_method", "reorder_methods", "make_method_default", "remove_method")),
     (_AGENTS, ("set_parent", "remove_parent")),
     (_EVERYBODY, ("add_note", "edit_note", "remove_note")),

@@ -28,6 +28,7 @@ from models.letters import LetterTemplate, ReceivedMail
 from models.links import CustomerLink
 from models.logins import CustomerLogin, LoginPlace
 from models.logs import AccessLine, ActivityLine
+from models.merges import Merge, MergeMove
 from models.people import Person, PersonSession, RecoveryCode, SignInPlace, SignInThrottle
 from models.price_moves import PriceMove, PriceMoveItem
 from models.refunds import CreditNote, Refund, RefundEvent, RefundTry
@@ -79,6 +80,8 @@ __all__ = [
     "LedgerPosting",
     "LetterTemplate",
     "LoginPlace",
+    "Merge",
+    "MergeMove",
     "Message",
     "Note",
     "NoteVersion",

@@ -20,7 +20,9 @@ def invoice_prefix_of(customer_id: str) -> str:
 class Customer(Base):
     """One person or company that pays. `invoice_seq` numbers its invoices without gaps.
 
-    A child (`parent_id`) with `pays` `parent` is charged on the parent's methods; else on its own.
+    A child (`parent_id`) with `pays` `parent` is charged on the parent's methods; else on its own. `merged_into` is
+    never itself merged: one step leads to the customer that goes on. `verified_email` is the address that was proved to
+    be theirs, in the form of `domain.blacklist`; none again when `email` changes.
     """
 
     __tablename__ = "customers"
@@ -29,10 +31,13 @@ class Customer(Base):
         CheckConstraint("notice_days >= 0", name="notice_days"),
         CheckConstraint("parent_id <> id", name="parent"),
         CheckConstraint("pays = 'self' OR pays = 'parent' AND parent_id IS NOT NULL", name="pays"),
+        CheckConstraint("merged_into <> id", name="merged_into"),
         Index("ix_customers_email", text("lower(email)")),
         Index("ix_customers_created", "created_at", "id"),
         Index("ix_customers_parent", "parent_id", "created_at", "id", postgresql_where=text("parent_id IS NOT NULL")),
         Index("ix_customers_tags", "tags", postgresql_using="gin"),
+        Index("ix_customers_merged", "merged_into", postgresql_where=text("merged_into IS NOT NULL")),
+        Index("ix_customers_verified", "verified_email", postgresql_where=text("verified_email IS NOT NULL")),
     )
 
     id: Mapped[Id] = mapped_column(primary_key=True)
@@ -57,6 +62,11 @@ class Customer(Base):
     invoice_prefix: Mapped[str]
     invoice_seq: Mapped[int] = mapped_column(server_default="0")
     tags: Mapped[list[Any]] = mapped_column(server_default=text("'[]'::jsonb"))
+    guest: Mapped[bool] = mapped_column(default=False, server_default="false")
+    verified_email: Mapped[str | None]
+    verified_at: Mapped[Instant | None]
+    verified_by: Mapped[str | None]
+    merged_into: Mapped[Id | None] = mapped_column(ForeignKey("customers.id"))
     created_at: Mapped[Recorded]
     updated_at: Mapped[Updated]
 

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.billing import Attempt, Invoice, InvoiceLine, LedgerEntry, LedgerPosting, Message, SubscriptionEvent
 from models.paging import KeyPart, Keyset, Page, page
+from models.queries_customers import whole
 
 INVOICES: Final = Keyset("invoices", (Invoice.issued_at, Invoice.number))
 CHARGES: Final = Keyset("charges", (Attempt.at, Attempt.recorded_at, Attempt.id))
@@ -197,7 +198,6 @@ async def ledger_entries(
 ) -> Page[LedgerEntry]:
     statement = select(LedgerEntry)
     same = {
-        LedgerEntry.customer_id: wanted.customer_id,
         LedgerEntry.subscription_id: wanted.subscription_id,
         LedgerEntry.invoice_id: wanted.invoice_id,
         LedgerEntry.test_mode: wanted.test_mode,
@@ -205,6 +205,8 @@ async def ledger_entries(
     for column, value in same.items():
         if value is not None:
             statement = statement.where(column == value)
+    if wanted.customer_id is not None:
+        statement = statement.where(LedgerEntry.customer_id.in_(whole(wanted.customer_id)))
     return await page(session, statement, ENTRIES, after=after, limit=limit)
 
 

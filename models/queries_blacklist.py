@@ -47,7 +47,12 @@ async def listed_kinds(session: AsyncSession, wanted: Iterable[Mark]) -> tuple[M
 
 
 async def marks_of(session: AsyncSession, customer: Customer) -> frozenset[Mark]:
-    """All that a customer is recognised by: email, phone, addresses and working cards."""
+    """All that a customer is recognised by: email, phone, addresses and working cards.
+
+    Who was merged into a customer is that customer: a merge washes nobody clean.
+    """
+    merged = await session.execute(select(Customer.email, Customer.phone).where(Customer.merged_into == customer.id))
+    before = [marks(email=row.email, phone=row.phone) for row in merged]
     fingerprints = await session.scalars(
         select(PaymentMethod.fingerprint).where(
             PaymentMethod.customer_id == customer.id, PaymentMethod.removed_at.is_(None)
@@ -55,7 +60,8 @@ async def marks_of(session: AsyncSession, customer: Customer) -> frozenset[Mark]
     )
     addresses = await session.scalars(select(Address).where(Address.customer_id == customer.id))
     places = [Place(row.line1, row.line2, row.postal_code, row.city, row.country) for row in addresses]
-    return marks(email=customer.email, phone=customer.phone, fingerprints=fingerprints, places=places)
+    own = marks(email=customer.email, phone=customer.phone, fingerprints=fingerprints, places=places)
+    return own.union(*before)
 
 
 def _one_of(wanted: Iterable[Mark]) -> ColumnElement[bool]:

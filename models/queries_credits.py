@@ -15,6 +15,7 @@ from domain.vouchers import code_of
 from models.billing import LedgerEntry, LedgerPosting
 from models.credits import CreditTransfer, Voucher, VoucherMovement
 from models.paging import KeyPart, Keyset, Page, page
+from models.queries_customers import whole
 from models.refunds import CreditNote
 
 VOUCHERS: Final = Keyset("vouchers", (Voucher.issued_at, Voucher.id))
@@ -110,7 +111,6 @@ async def credit_notes(
 ) -> Page[CreditNote]:
     statement = select(CreditNote)
     same = {
-        CreditNote.customer_id: customer_id,
         CreditNote.invoice_id: invoice_id,
         CreditNote.disposition: disposition,
         CreditNote.test_mode: test_mode,
@@ -118,6 +118,8 @@ async def credit_notes(
     for column, value in same.items():
         if value is not None:
             statement = statement.where(column == value)
+    if customer_id is not None:
+        statement = statement.where(CreditNote.customer_id.in_(whole(customer_id)))
     return await page(session, statement, CREDIT_NOTES, after=after, limit=limit)
 
 
@@ -133,7 +135,7 @@ async def credit_balances(session: AsyncSession, customer_id: str, *, test_mode:
         select(LedgerEntry.subscription_id, LedgerPosting.currency, func.sum(LedgerPosting.amount))
         .join(LedgerPosting, LedgerPosting.entry_id == LedgerEntry.id)
         .where(
-            LedgerEntry.customer_id == customer_id,
+            LedgerEntry.customer_id.in_(whole(customer_id)),
             LedgerEntry.test_mode == test_mode,
             LedgerPosting.account == ledger.CUSTOMER_CREDIT,
         )
@@ -152,7 +154,7 @@ async def credit_movements(
         LedgerPosting.entry_id == LedgerEntry.id, LedgerPosting.account == ledger.CUSTOMER_CREDIT
     )
     statement = select(LedgerEntry).where(
-        LedgerEntry.customer_id == customer_id, LedgerEntry.test_mode == test_mode, touches.exists()
+        LedgerEntry.customer_id.in_(whole(customer_id)), LedgerEntry.test_mode == test_mode, touches.exists()
     )
     found = await page(session, statement, MOVEMENTS, after=after, limit=limit)
     sums = (

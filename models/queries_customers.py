@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import func, select
+from sqlalchemy import CompoundSelect, String, func, literal, select, type_coerce
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from domain.errors import Merged
 from models.customers import Address, Customer, CustomerChange, PaymentMethod
 from models.paging import KeyPart, Keyset, Page, page
 
@@ -16,7 +17,25 @@ CHANGES: Final = Keyset("changes", (CustomerChange.id,))
 
 
 async def customer(session: AsyncSession, customer_id: str, *, lock: bool = False) -> Customer | None:
+    """Raises `Merged` for one that went into another."""
+    row = await any_customer(session, customer_id, lock=lock)
+    if row is not None and row.merged_into is not None:
+        raise Merged(row.id, row.merged_into)
+    return row
+
+
+async def any_customer(session: AsyncSession, customer_id: str, *, lock: bool = False) -> Customer | None:
+    """A customer, merged or not."""
     return await session.get(Customer, customer_id, with_for_update=lock or None)
+
+
+def whole(customer_id: str) -> CompoundSelect[str]:
+    """The ids of a customer and of those merged into it: whose entries of the books and the logs are theirs.
+
+    The customer itself need not be there: logs outlive it.
+    """
+    merged = select(type_coerce(Customer.id, String)).where(Customer.merged_into == customer_id)
+    return select(literal(customer_id, String)).union_all(merged)
 
 
 async def customers(
@@ -28,7 +47,7 @@ async def customers(
     after: tuple[KeyPart, ...] | None,
     limit: int,
 ) -> Page[Customer]:
-    statement = select(Customer)
+    statement = select(Customer).where(Customer.merged_into.is_(None))
     if email is not None:
         statement = statement.where(func.lower(Customer.email) == email.lower())
     if external_id is not None:
@@ -41,7 +60,7 @@ async def customers(
 async def changes(
     session: AsyncSession, customer_id: str, *, after: tuple[KeyPart, ...] | None, limit: int
 ) -> Page[CustomerChange]:
-    statement = select(CustomerChange).where(CustomerChange.customer_id == customer_id)
+    statement = select(CustomerChange).where(CustomerChange.customer_id.in_(whole(customer_id)))
     return await page(session, statement, CHANGES, after=after, limit=limit)
 
 

@@ -50,7 +50,9 @@ _LEFT: Final = (
 # All are ordered as an index is: nothing has to be sorted first.
 STATEMENTS: Final[Mapping[str, Select[*tuple[Any, ...]]]] = MappingProxyType(
     {
-        "customers": select(*_of(Customer, _CUSTOMER_COLUMNS)).order_by(Customer.id),
+        "customers": select(*_of(Customer, _CUSTOMER_COLUMNS))
+        .where(Customer.merged_into.is_(None))
+        .order_by(Customer.id),
         "addresses": select(Address.id, *_OWNER, *_of(Address, _ADDRESS_COLUMNS))
         .join(Customer, Address.customer_id == Customer.id)
         .order_by(Address.id),

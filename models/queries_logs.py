@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.logs import AccessLine, ActivityLine
 from models.paging import KeyPart, Keyset, Page, page
+from models.queries_customers import whole
 
 ACTIVITY: Final = Keyset("activity_log", (ActivityLine.at, ActivityLine.id))
 ACCESS: Final = Keyset("access_log", (AccessLine.at, AccessLine.id))
@@ -35,7 +36,6 @@ async def activity(
     statement = select(ActivityLine)
     same = {
         ActivityLine.actor: wanted.actor,
-        ActivityLine.customer_id: wanted.customer_id,
         ActivityLine.subject_id: wanted.subject_id,
         ActivityLine.command: wanted.command,
         ActivityLine.status: status,
@@ -43,6 +43,8 @@ async def activity(
     for column, value in same.items():
         if value is not None:
             statement = statement.where(column == value)
+    if wanted.customer_id is not None:
+        statement = statement.where(ActivityLine.customer_id.in_(whole(wanted.customer_id)))
     if wanted.since is not None:
         statement = statement.where(ActivityLine.at >= wanted.since)
     if wanted.until is not None:
@@ -57,7 +59,6 @@ async def access(
     statement = select(AccessLine)
     same = {
         AccessLine.actor: wanted.actor,
-        AccessLine.customer_id: wanted.customer_id,
         AccessLine.subject_id: wanted.subject_id,
         AccessLine.what: wanted.command,
         AccessLine.kind: kind,
@@ -65,6 +66,8 @@ async def access(
     for column, value in same.items():
         if value is not None:
             statement = statement.where(column == value)
+    if wanted.customer_id is not None:
+        statement = statement.where(AccessLine.customer_id.in_(whole(wanted.customer_id)))
     if wanted.since is not None:
         statement = statement.where(AccessLine.at >= wanted.since)
     if wanted.until is not None:

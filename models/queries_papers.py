@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from domain.papers import InvoicePaper, PaperLine, PaperNote, PaperPayment, PaperTax, Seller
 from models.billing import Attempt, Invoice, InvoiceLine
 from models.customers import Address, Customer, PaymentMethod
+from models.merges import MergeMove
 from models.queries_business import SELLER, seller_of
+from models.queries_merges import owner_when_issued
 from models.refunds import CreditNote
 from models.tasks import BusinessPolicyChange
 
@@ -22,12 +24,16 @@ APPROVED: Final = "approved"
 async def invoice_paper(session: AsyncSession, invoice_id: str) -> InvoicePaper | None:
     """What this invoice says on paper; None where there is no such invoice.
 
-    The seller is who they were when it was issued, so a later move does not change it. Payments and credit notes are
+    The seller is who they were when it was issued, so a later move does not change it; the buyer is the customer it was
+    issued to, also when that one was merged into another. Payments and credit notes are
     those there are now.
     """
     row = await session.get(Invoice, invoice_id)
-    customer = None if row is None else await session.get(Customer, row.customer_id)
-    if row is None or customer is None:
+    if row is None:
+        return None
+    issued_to = await owner_when_issued(session, "invoices.customer_id", row.id, row.customer_id)
+    customer = await session.get(Customer, issued_to)
+    if customer is None:
         return None
     parts = select(InvoiceLine).where(InvoiceLine.invoice_id == invoice_id).order_by(InvoiceLine.position)
     lines = (await session.scalars(parts)).all()
@@ -92,9 +98,14 @@ async def _seller_then(session: AsyncSession, at: datetime) -> Seller:
 
 
 async def _buyer(session: AsyncSession, customer: Customer) -> tuple[str, ...]:
+    moved = select(MergeMove.row_id).where(
+        MergeMove.what == "addresses.customer_id",
+        MergeMove.old_owner == customer.id,
+        MergeMove.undone_at.is_(None),
+    )
     statement = (
         select(Address)
-        .where(Address.customer_id == customer.id, Address.kind == "billing")
+        .where(or_(Address.customer_id == customer.id, Address.id.in_(moved)), Address.kind == "billing")
         .order_by(Address.is_default.desc(), Address.created_at, Address.id)
         .limit(1)
     )

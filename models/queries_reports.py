@@ -105,7 +105,7 @@ def new_customers(span: Span, asked: Asked) -> Counted:
     """Customers by when they came and what they are now. By parent: no child counts, but its subscriptions do."""
     member = aliased(Customer)
     belongs = member.id == Customer.id
-    conditions = [span.covers(Customer.created_at)]
+    conditions = [span.covers(Customer.created_at), Customer.merged_into.is_(None)]
     if asked.per == "parent":
         belongs = or_(belongs, member.parent_id == Customer.id)
         conditions.append(Customer.parent_id.is_(None))
@@ -192,22 +192,22 @@ def dunning(span: Span, asked: Asked) -> Counted:
 
 def lifetime_value(asked: Asked) -> Counted:
     """What customers were worth so far, by currency (`models.queries_value`)."""
-    holder = aliased(Customer)
+    booked, holder = aliased(Customer), aliased(Customer)  # entries stay with whom they were booked for
     whose = _whose(asked, holder)
     rows = (
         select(
             whose.label("customer"),
             LedgerPosting.currency,
-            LedgerEntry.customer_id,
             PAID.label("paid"),
             REFUNDED.label("refunded"),
             CHARGED_BACK.label("charged_back"),
         )
         .select_from(LedgerEntry)
         .join(LedgerPosting, LedgerPosting.entry_id == LedgerEntry.id)
-        .join(holder, holder.id == LedgerEntry.customer_id)
+        .join(booked, booked.id == LedgerEntry.customer_id)
+        .join(holder, holder.id == func.coalesce(booked.merged_into, booked.id))
         .where(LedgerEntry.test_mode == asked.test_mode, *_only(asked, holder))
-        .group_by(holder.id, LedgerPosting.currency, LedgerEntry.customer_id)
+        .group_by(holder.id, LedgerPosting.currency)
         .subquery()
     )
     paid, refunded, charged_back = (_total(rows.c[name]) for name in ("paid", "refunded", "charged_back"))

@@ -42,12 +42,14 @@ class Hit:
 # What a number, an address or an id says by itself; custom fields last, since a word may stand there too.
 _EXACT: Final = text(
     f"""
-    (SELECT id, 'id' AS by, 1 AS rank FROM customers WHERE id = CAST(:text AS text))
-    UNION ALL (SELECT id, 'external_id', 2 FROM customers WHERE external_id = CAST(:text AS text))
+    (SELECT coalesce(merged_into, id), 'id' AS by, 1 AS rank FROM customers WHERE id = CAST(:text AS text))
+    UNION ALL (SELECT coalesce(merged_into, id), 'external_id', 2 FROM customers
+        WHERE external_id = CAST(:text AS text))
     UNION ALL (SELECT customer_id, 'invoice_number', 3 FROM invoices WHERE number = upper(CAST(:text AS text)))
     UNION ALL (SELECT customer_id, 'subscription_id', 4 FROM subscriptions WHERE id = CAST(:text AS text))
     UNION ALL (SELECT customer_id, 'subscription_id', 4 FROM subscriptions WHERE external_id = CAST(:text AS text))
-    UNION ALL (SELECT id, 'email', 5 FROM customers WHERE lower(email) = lower(CAST(:text AS text)) LIMIT :limit)
+    UNION ALL (SELECT coalesce(merged_into, id), 'email', 5 FROM customers
+        WHERE lower(email) = lower(CAST(:text AS text)) LIMIT :limit)
     UNION ALL (SELECT customer_id, 'phone', 6 FROM customer_search
         WHERE phone ~>=~ CAST(:phone AS text) AND phone ~<~ (CAST(:phone AS text) || ':') LIMIT :limit)
     UNION ALL (SELECT customer_id, 'last4', 7 FROM payment_methods

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from domain.ledger import CHARGEBACK_LOSS, CUSTOMER_CREDIT, RECEIVABLE
 from models.billing import LedgerEntry, LedgerPosting
 from models.customers import Customer
+from models.queries_customers import whole
 
 GIVEN_BACK: Final = ("refund", "void")  # kinds of entries
 IN_DISPUTE: Final = ("dispute_opened", "dispute_won", "dispute_lost", "dispute_fee")
@@ -54,9 +55,20 @@ OWED: Final = _sum(LedgerPosting.account == RECEIVABLE)
 
 
 async def worth(session: AsyncSession, customer_id: str) -> tuple[Sequence[Worth], Sequence[Worth]]:
-    """A customer's own, and with that of their children; one statement. In order of currency, live before test."""
-    own: ColumnElement[Any] = (LedgerEntry.customer_id == customer_id).label("own")
-    family = select(Customer.id).where(or_(Customer.id == customer_id, Customer.parent_id == customer_id))
+    """A customer's own, and with that of their children; one statement. In order of currency, live before test.
+
+    What was booked for a customer who was merged counts for the one that goes on.
+    """
+    own: ColumnElement[Any] = LedgerEntry.customer_id.in_(whole(customer_id)).label("own")
+    children = select(Customer.id).where(Customer.parent_id == customer_id)
+    family = select(Customer.id).where(
+        or_(
+            Customer.id == customer_id,
+            Customer.parent_id == customer_id,
+            Customer.merged_into == customer_id,
+            Customer.merged_into.in_(children),
+        )
+    )
     statement = (
         select(
             own,

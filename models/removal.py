@@ -17,6 +17,7 @@ from models.discounts import CustomerDiscount, Redemption
 from models.letters import ReceivedMail
 from models.links import CustomerLink
 from models.logins import CustomerLogin, LoginPlace
+from models.merges import Merge
 from models.relations import Note, NoteVersion, PointMovement, Review
 from models.search import CustomerSearch, CustomValue
 from models.tasks import Task
@@ -49,10 +50,15 @@ BILLED: Final[tuple[type[Base], ...]] = (Attempt, CreditTransfer, Invoice, Ledge
 IMPLIED: Final = ("credit_notes", "disputes", "fulfilments", "refunds")
 # They hold the id and nothing else of the person: what was done stays known, and what a gateway reported.
 STAYS: Final = ("access_log", "activity_log", "differences")
+# A customer that had a part in a merge is not removed.
+HELD: Final = ("merge_moves", "merges")
 
 
 async def obstacle(session: AsyncSession, customer_id: str) -> str | None:
-    """The code of what keeps this customer: `billed`, `has_children`, `on_its_way`; None for nothing. One statement."""
+    """The code of what keeps this customer: `billed`, `has_children`, `was_merged`, `on_its_way`; None for nothing.
+
+    One statement.
+    """
     unwritten = select(StaffLetter.id).where(StaffLetter.customer_id == customer_id)
     statement = select(
         or_(
@@ -60,6 +66,7 @@ async def obstacle(session: AsyncSession, customer_id: str) -> str | None:
             *(exists().where(_owned(table, customer_id)) for table in BILLED if table is not Attempt),
         ).label("billed"),
         exists().where(Customer.parent_id == customer_id).label("has_children"),
+        exists().where(or_(Merge.master_id == customer_id, Merge.loser_id == customer_id)).label("was_merged"),
         or_(
             exists().where(Message.customer_id == customer_id, Message.status == "pending"),
             exists().where(PhoneCall.customer_id == customer_id, PhoneCall.status == "pending"),

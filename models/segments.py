@@ -60,8 +60,8 @@ _OVERDUE: Final = (
 
 
 def condition(wanted: Filter) -> Condition:
-    """True for the rows of `customers` that the filter means."""
-    return _compiled(wanted, Customer)
+    """True for the rows of `customers` that the filter means; never for one that was merged."""
+    return and_(Customer.merged_into.is_(None), _compiled(wanted, Customer))
 
 
 def _compiled(wanted: Filter, table: type[Customer | Subscription]) -> Condition:

@@ -30,6 +30,7 @@ from workflows.dispute import GatewayEventWorkflow
 from workflows.fulfilment_commands import BatchOrder, FulfilmentCommands, FulfilmentOrder, ParcelWord
 from workflows.import_file import ImportWorkflow
 from workflows.inputs import SubscriptionInput
+from workflows.merge_commands import MergeCommands, MergeRequest, UndoMerge
 from workflows.message_commands import MessageCommands
 from workflows.price_move_commands import MoveRequest, PriceMoveCommands
 from workflows.refund_commands import RefundCommands
@@ -46,9 +47,11 @@ __all__ = [
     "BillingSegment",
     "Commands",
     "FulfilmentOrder",
+    "MergeRequest",
     "MoveRequest",
     "ParcelWord",
     "TaxRunRequest",
+    "UndoMerge",
     "workflow_id",
 ]
 
@@ -73,6 +76,7 @@ class Commands:
         self.refunds = RefundCommands(client, task_queue, self._travel)
         self.messages = MessageCommands(client, task_queue)
         self.reminders = ReminderCommands(client, task_queue)
+        self.merges = MergeCommands(client, task_queue)
         self.price_moves = PriceMoveCommands(client, task_queue)
         self.tax_runs = TaxRunCommands(client, task_queue)
         self.credits = CreditCommands(client, task_queue)

@@ -41,6 +41,7 @@ from domain.messages import (
     Restart,
     RestartTrial,
     Resume,
+    SetCustomer,
     SetNotice,
     SetTax,
     Skip,
@@ -65,11 +66,13 @@ RIGHT: dict[str, Command] = {
         ChangeDate(at("2026-02-20 10:00")), ForceBill(), ChargeNow(100, "EUR", "Cup"), Pause(), Resume(), Cancel(),
         UndoCancel(), Restart(), GrantCredit(100, "EUR"), PlaceHold("ops", at("2026-03-01 10:00")), ReleaseHold(),
         CollectNow(), BillDue("run"), SetNotice(3), AddDiscount(TENTH), RemoveDiscount("tenth"),
-        SetTax(TaxTerms(place="DE")),
+        SetTax(TaxTerms(place="DE")), SetCustomer("cus_other", 0),
     )
 }  # fmt: skip
 
-ALWAYS = {"cancel", "grant_credit", "place_hold", "bill_due", "set_notice", "add_discount", "set_tax"}
+ALWAYS = {"cancel", "grant_credit", "place_hold", "bill_due", "set_notice", "add_discount", "set_tax"} | {
+    "set_customer"
+}
 RUNNING = ALWAYS | {"skip", "change_terms"}
 
 
@@ -139,7 +142,7 @@ SITUATIONS: dict[str, tuple[Callable[[], Story], set[str]]] = {
         lambda: failing("soft", retries=(), end_action=EndAction.PAUSE),
         ALWAYS | {"skip", "force_bill", "collect_now"},
     ),
-    "cancelled": (lambda: active().does(Cancel(When.NOW)), {"restart", "set_notice", "set_tax"}),
+    "cancelled": (lambda: active().does(Cancel(When.NOW)), {"restart", "set_notice", "set_tax", "set_customer"}),
 }
 
 
