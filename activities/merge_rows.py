@@ -45,7 +45,7 @@ moved AS (
     RETURNING t.{key} AS id, {detail} AS detail
 )
 INSERT INTO merge_moves AS m (merge_id, what, row_id, old_owner, detail)
-SELECT :merge, '{what}', id, :loser, detail FROM moved
+SELECT DISTINCT :merge, '{what}', id, :loser, detail FROM moved
 ON CONFLICT (merge_id, what, row_id) DO UPDATE SET undone_at = NULL
 """  # noqa: S608 - names of tables and columns, written here
     back = f"""
@@ -88,6 +88,10 @@ MOVERS: Final[tuple[Mover, ...]] = (
         home=""", position = (m.detail->>'position')::int,
             removed_at = CASE WHEN (m.detail->>'doubled')::bool THEN NULL ELSE t.removed_at END""",
     ),
+    # What is known of a card goes with it.
+    _mover("card_notices", key="payment_method_id"),
+    _mover("card_changes", key="payment_method_id"),
+    _mover("links"),
     # The master keeps its defaults.
     _mover(
         "addresses",
