@@ -111,6 +111,7 @@ MOVERS: Final[tuple[Mover, ...]] = (
     _mover("differences"),
     _mover("vouchers"),
     _mover("credit_transfers"),
+    _mover("fulfilments"),
     _mover("notes"),
     _mover("tasks"),
     _mover("tasks", column="subject_id", only="t.subject_kind = 'customer'"),

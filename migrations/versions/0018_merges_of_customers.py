@@ -182,7 +182,7 @@ def downgrade() -> None:
     op.drop_table("merges")
     op.drop_index("ix_customers_verified", "customers")
     op.drop_index("ix_customers_merged", "customers")
-    op.drop_constraint("ck_customers_merged_into", "customers", type_="check")
-    op.drop_constraint("fk_customers_merged_into", "customers", type_="foreignkey")
+    op.drop_constraint(op.f("ck_customers_merged_into"), "customers", type_="check")
+    op.drop_constraint(op.f("fk_customers_merged_into"), "customers", type_="foreignkey")
     for column in ("merged_into", "verified_by", "verified_at", "verified_email", "guest"):
         op.drop_column("customers", column)
