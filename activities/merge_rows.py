@@ -73,6 +73,19 @@ def _typed(statement: str) -> TextClause:
 # A parent's children have a new parent; whoever was merged into the loser before is now the master's. They move in the
 # transaction that closes the loser, and back in the one that opens it: a pointer never leads to another pointer.
 FAMILY: Final = (_mover("customers", column="parent_id"), _mover("customers", column="merged_into"))
+# The master keeps its defaults. They move before the subscriptions are told: by the address a customer is taxed.
+FIRST: Final = (
+    _mover(
+        "addresses",
+        forth=""", is_default = picked.is_default AND NOT EXISTS (
+            SELECT 1 FROM addresses AS o WHERE o.customer_id = :master AND o.kind = picked.kind AND o.is_default
+        )""",
+        detail="jsonb_build_object('is_default', picked.is_default)",
+        home=""", is_default = (m.detail->>'is_default')::bool AND NOT EXISTS (
+            SELECT 1 FROM addresses AS o WHERE o.customer_id = :loser AND o.kind = t.kind AND o.is_default
+        )""",
+    ),
+)
 MOVERS: Final[tuple[Mover, ...]] = (
     # After the master's own, in their order. A card that both have is one card: the loser's is as if removed.
     _mover(
@@ -92,17 +105,7 @@ MOVERS: Final[tuple[Mover, ...]] = (
     _mover("card_notices", key="payment_method_id"),
     _mover("card_changes", key="payment_method_id"),
     _mover("links"),
-    # The master keeps its defaults.
-    _mover(
-        "addresses",
-        forth=""", is_default = picked.is_default AND NOT EXISTS (
-            SELECT 1 FROM addresses AS o WHERE o.customer_id = :master AND o.kind = picked.kind AND o.is_default
-        )""",
-        detail="jsonb_build_object('is_default', picked.is_default)",
-        home=""", is_default = (m.detail->>'is_default')::bool AND NOT EXISTS (
-            SELECT 1 FROM addresses AS o WHERE o.customer_id = :loser AND o.kind = t.kind AND o.is_default
-        )""",
-    ),
+    *FIRST,
     _mover("invoices"),
     _mover("attempts"),
     _mover("attempts", column="payer_id"),
@@ -112,6 +115,8 @@ MOVERS: Final[tuple[Mover, ...]] = (
     _mover("vouchers"),
     _mover("credit_transfers"),
     _mover("fulfilments"),
+    _mover("redemptions"),
+    _mover("customer_discounts"),
     _mover("notes"),
     _mover("tasks"),
     _mover("tasks", column="subject_id", only="t.subject_kind = 'customer'"),

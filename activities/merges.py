@@ -16,7 +16,7 @@ from temporalio import activity
 
 from activities.alive import alive
 from activities.ledger import DoubleEntry, post
-from activities.merge_rows import FAMILY, MOVERS
+from activities.merge_rows import FAMILY, FIRST, MOVERS
 from activities.merge_specials import put_apart, put_together
 from domain.credits import Refusal
 from domain.errors import Broken, NotFound
@@ -133,7 +133,7 @@ class Merges:
             )
             await session.flush()
             await put_together(session, wish.merge_id, master, loser, wish.actor)
-            for mover in FAMILY:
+            for mover in (*FAMILY, *FIRST):
                 await session.execute(mover.there, _values(wish) | {"limit": FAMILY_MAX})
         return None
 
@@ -189,6 +189,9 @@ class Merges:
             if against is not None:
                 return Refusal(against.code, against.message)
             row.status, row.undone_by, row.undo_reason = MergeStatus.UNDOING.value, asked.actor, asked.reason
+            values = {"merge": row.id, "master": row.master_id, "loser": row.loser_id, "limit": FAMILY_MAX}
+            for mover in FIRST:
+                await session.execute(mover.back, values)
         return None
 
     @activity.defn(name="close_undo")
