@@ -208,7 +208,8 @@ class Messages:
         }
         async with self._database.begin() as connection:
             await connection.execute(_SENT, columns)
-            await connection.execute(_RELEASE, {"ids": list(released)})
+            if released:
+                await connection.execute(_RELEASE, {"ids": list(released)})
 
 
 _PAIRS = {"old": [old for old, _ in overtaking()], "new": [new for _, new in overtaking()]}
