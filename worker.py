@@ -112,8 +112,9 @@ def build(
         settings.smtp_host or settings.api_host, settings.smtp_port or 0, timeout_s=settings.smtp_timeout_s
     )
     gateways = {gateway.name: gateway}
-    payments = Payments(database, partial(_named, gateways), courier)
-    records = Records(database, courier)
+    links = _links(settings)
+    payments = Payments(database, partial(_named, gateways), courier, links)
+    records = Records(database, courier, links)
     commands = Commands(client, queue)
     refunds = Refunds(database, partial(_named, gateways), courier, commands)
     runs, moves = Runs(database, commands), PriceMoves(database, commands)
@@ -123,7 +124,7 @@ def build(
     transfers, vouchers = Credits(database, commands), Vouchers(database)
     resends = Resends(database, courier)
     letters, reminders = StaffLetters(database, courier), Reminders(database, courier)
-    invoice_letters = InvoiceLetters(database, courier, Press())
+    invoice_letters = InvoiceLetters(database, courier, Press(), links)
     messages = Messages(database, notifier, settings.smtp_from)
     disputes = Disputes(database, commands, courier)
     delay = timedelta(minutes=settings.fulfilment_delay_minutes)
@@ -131,7 +132,7 @@ def build(
         database, provider, courier, delay=delay, takes_test_mode=settings.fulfilment_takes_test_mode
     )
     batches = FulfilmentBatches(database, provider, delay=delay)
-    card_life = CardLife(database, gateways, courier, _links(settings), commands)
+    card_life = CardLife(database, gateways, courier, links, commands)
     settlements, reconciliations = Settlements(database, gateways), Reconciliations(database, gateways)
     differences = Differences(database, gateways)
     return Worker(

@@ -24,10 +24,12 @@ from domain.explain import attention
 from domain.ids import derive
 from domain.ledger import postings, taxes_in
 from domain.letters import LetterSet, Reader
+from domain.links import Link, LinkMaker
 from domain.plan import due_at
 from domain.state import Entry, State
 from domain.tax import Treatment
 from models.queries_letters import MARK_SQL, letter_set
+from models.queries_links import keep_link
 
 _WRITE = """
 WITH subscription AS (
@@ -178,24 +180,29 @@ class Payer:
     """The customer as billing needs it: whom to write to, and what to charge, in order of use.
 
     A child that its parent pays for is written to itself, and charged on the parent's methods. A card on the blacklist
-    is not among the methods: nothing is charged to it, as if it had been removed. `letters`: what is written with.
+    is not among the methods: nothing is charged to it, as if it had been removed. `letters` and `links`: what is
+    written with.
     """
 
     reader: Reader
     dunning_policy_id: str | None
     methods: tuple[Method, ...]
     letters: LetterSet
+    links: LinkMaker
 
 
-async def payer(connection: AsyncConnection, customer_id: str) -> Payer:
-    """The customer of a subscription. One statement, and two more after a template or the seller has changed."""
+async def payer(connection: AsyncConnection, customer_id: str, links: LinkMaker) -> Payer:
+    """The customer of a subscription; `links` are for letters.
+
+    One statement, and two more after a template or the seller has changed.
+    """
     row = (await connection.execute(_PAYER, {"customer": customer_id})).one_or_none()
     if row is None:
         raise Broken(f"customer {customer_id} is missing")
     name = " ".join(part for part in (row.first_name, row.last_name) if part) or row.company
     reader = Reader(name, row.email, row.language, row.time_zone, row.first_name, row.last_name, row.company)
     methods = tuple(Method(**method) for method in json.loads(row.methods))
-    return Payer(reader, row.dunning_policy_id, methods, await letter_set(connection, row.mark))
+    return Payer(reader, row.dunning_policy_id, methods, await letter_set(connection, row.mark), links)
 
 
 async def write_books(
@@ -217,7 +224,8 @@ async def write_books(
     where these are not all that the step leads to (none yet), or not the only ones (its outcome).
     """
     named = [(method.id, str(method)) for method in to.methods]
-    messages = rows_for(state, entries if tell is None else tell, to.reader, to.letters, named)
+    messages = rows_for(state, entries if tell is None else tell, to.reader, to.letters, named, to.links)
+    pays: list[Link] = [link for message in messages if (link := message.pop("pays")) is not None]
     fulfilments = fulfilments_of(state, entries)
     parameters: dict[str, Any] = {
         "subscription": state.id,
@@ -235,6 +243,8 @@ async def write_books(
     if fulfilments:
         parameters["fulfilments"] = _json(fulfilments)
     await connection.execute(_STATEMENTS[first, bool(fulfilments)], parameters)
+    for link in pays:
+        await keep_link(connection, link, customer_id=state.customer_id, actor="letter")
     return tuple(each["id"] for each in (*messages, *fulfilments))
 
 

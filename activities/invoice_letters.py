@@ -16,13 +16,16 @@ from activities.outbox import NewMessage, put
 from domain.errors import Broken
 from domain.ids import derive
 from domain.letters import Reader
+from domain.links import ID_PREFIX, LinkKind, LinkMaker, new_link
 from models.queries_letters import letter_set
+from models.queries_links import keep_link
 from models.queries_papers import invoice_paper
 from models.session import Database
 from providers.documents.press import Press
 from providers.letters.desk import compose
 
 TEMPLATE = "invoice"
+OPEN = "open"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,8 @@ class InvoiceLetterRequest:
 class InvoiceLetters:
     """The activity behind the door `workflows.message_commands`."""
 
-    def __init__(self, database: Database, courier: Courier, press: Press) -> None:
+    def __init__(self, database: Database, courier: Courier, press: Press, links: LinkMaker) -> None:
+        self._links = links
         self._database = database
         self._courier = courier
         self._press = press
@@ -65,6 +69,10 @@ class InvoiceLetters:
         document = derive("doc", request.invoice_id, hashlib.sha256(content).hexdigest())
         name = " ".join(part for part in (to.first_name, to.last_name) if part) or to.company
         reader = Reader(name, to.email, to.language, to.time_zone, to.first_name, to.last_name, to.company)
+        at = max(request.at, to.issued_at)  # a test subscription's invoice is ahead of the wall clock
+        pays = None
+        if paper.left_to_pay > 0 and to.status == OPEN:
+            pays = new_link(derive(ID_PREFIX, request.id), LinkKind.PAY_INVOICE, request.invoice_id, at)
         facts = {
             "number": paper.number,
             "date": paper.on.isoformat(),
@@ -72,16 +80,19 @@ class InvoiceLetters:
             "balance": paper.left_to_pay,
             "currency": paper.currency,
             "subscription": paper.subscription,
+            "payment_link": self._links.url(pays) if pays is not None else "",
         }
         letter = compose(letters, TEMPLATE, facts, reader)
         kept = {"id": document, "invoice": request.invoice_id, "name": f"{paper.number}.pdf", "content": content}
         async with self._database.begin() as connection:
             await connection.execute(_KEEP, kept)
+            if pays is not None:
+                await keep_link(connection, pays, customer_id=to.customer_id, actor="letter")
             message = NewMessage(
                 id=request.id,
                 customer_id=to.customer_id,
                 recipient=to.email,
-                at=max(request.at, to.issued_at),  # a test subscription's invoice is ahead of the wall clock
+                at=at,
                 subscription_id=to.subscription_id,
                 document_id=document,
                 requested_by=request.actor,
@@ -93,8 +104,8 @@ class InvoiceLetters:
 _KNOWN = text("SELECT id FROM messages WHERE id = :id")
 _TO = text(
     """
-SELECT i.customer_id, i.subscription_id, i.issued_at, c.email, c.first_name, c.last_name, c.company, c.language,
-    c.time_zone
+SELECT i.customer_id, i.subscription_id, i.issued_at, i.status, c.email, c.first_name, c.last_name, c.company,
+    c.language, c.time_zone
 FROM invoices AS i JOIN customers AS c ON c.id = i.customer_id WHERE i.id = :invoice
 """
 )

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from domain.ids import derive
 from domain.letters import LetterSet, Reader
+from domain.links import ID_PREFIX, Link, LinkKind, LinkMaker, new_link
 from domain.state import Entry, State
 from domain.telling import Telling, tellings
 from providers.letters.desk import Letter, compose
+
+# Letters about an invoice that is open: they carry the way to pay it.
+ASKING_FOR_MONEY: Final = frozenset({"payment_failed", "payment_final_notice", "dunning_exhausted", "access_stopped"})
 
 
 def known_as(brand: str, last4: str) -> str:
@@ -18,12 +22,28 @@ def known_as(brand: str, last4: str) -> str:
 
 
 def rows_for(
-    state: State, entries: Sequence[Entry], reader: Reader, letters: LetterSet, methods: Sequence[tuple[str, str]]
+    state: State,
+    entries: Sequence[Entry],
+    reader: Reader,
+    letters: LetterSet,
+    methods: Sequence[tuple[str, str]],
+    links: LinkMaker,
 ) -> list[dict[str, Any]]:
-    """The messages that these entries of one step become. `methods`: id and name, in order of use."""
+    """The messages that these entries of one step become. `methods`: id and name, in order of use.
+
+    `pays` in a row is the link to be kept with it, of a letter that asks for money.
+    """
     if not reader.email:
         return []
-    return [_row(state, telling, reader, letters, methods) for telling in tellings(entries)]
+    return [_row(state, telling, reader, letters, methods, links) for telling in tellings(entries)]
+
+
+def _payment_link(state: State, telling: Telling, links: LinkMaker) -> Link | None:
+    """By which the open invoice is paid without signing in; made again it is the same."""
+    if links.key is None or state.collecting is None or telling.template not in ASKING_FOR_MONEY:
+        return None
+    link_id = derive(ID_PREFIX, state.id, str(telling.entry.seq))
+    return new_link(link_id, LinkKind.PAY_INVOICE, state.collecting.invoice_id, telling.entry.at)
 
 
 def columns_of(letter: Letter) -> dict[str, Any]:
@@ -40,9 +60,14 @@ def columns_of(letter: Letter) -> dict[str, Any]:
 
 
 def _row(
-    state: State, telling: Telling, reader: Reader, letters: LetterSet, methods: Sequence[tuple[str, str]]
+    state: State,
+    telling: Telling,
+    reader: Reader,
+    letters: LetterSet,
+    methods: Sequence[tuple[str, str]],
+    links: LinkMaker,
 ) -> dict[str, Any]:
-    entry = telling.entry
+    entry, pays = telling.entry, _payment_link(state, telling, links)
     paid_by = dict(methods).get(str(entry.data.get("method_id")))
     facts = {
         **entry.data,
@@ -50,11 +75,13 @@ def _row(
         "subscription": state.id,
         "method": paid_by or next((name for _, name in methods), ""),
         "access_stopped": "access_stopped" in telling.also,
+        "payment_link": links.url(pays) if pays is not None else "",
     }
     return {
         "id": derive("msg", state.id, str(entry.seq)),
         "event_seq": entry.seq,
         "recipient": reader.email,
         "at": entry.at.isoformat(),
+        "pays": pays,
         **columns_of(compose(letters, telling.template, facts, reader)),
     }

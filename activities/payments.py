@@ -25,6 +25,7 @@ from domain.errors import Broken
 from domain.facts import ActionRequired, Charged, Declined, NeverArrived, NoMethod, Outcome, Parked, Unknown
 from domain.ids import derive
 from domain.lifecycle import apply
+from domain.links import NO_LINKS, LinkMaker
 from domain.money import Money
 from domain.state import Collecting, InvoiceReason, Phase, State
 from domain.terms import DEFAULT_DUNNING, DunningTerms, EndAction, Retry, RetryMessage
@@ -74,7 +75,10 @@ def reference(state: State, collecting: Collecting) -> str:
 class Payments:
     """Activities that move money. `gateway` gives the gateway of a name."""
 
-    def __init__(self, database: Database, gateway: Callable[[str], Gateway], courier: Courier) -> None:
+    def __init__(
+        self, database: Database, gateway: Callable[[str], Gateway], courier: Courier, links: LinkMaker = NO_LINKS
+    ) -> None:
+        self._links = links
         self._database = database
         self._gateway = gateway
         self._courier = courier
@@ -85,7 +89,7 @@ class Payments:
         """Try to collect the open invoice with the next method, and write down what came of it."""
         state, collecting = request.state, _collecting(request.state)
         async with self._database.begin() as connection:
-            to = await payer(connection, state.customer_id)
+            to = await payer(connection, state.customer_id, self._links)
             # What there is to tell of them is decided with the outcome: one change of state, one letter.
             await write_books(connection, state, state.journal, to, request.now, tell=())
             methods = self._eligible(state, collecting, to)
@@ -110,7 +114,7 @@ class Payments:
         """Ask what became of the attempt whose answer is missing; `give_up` withdraws it first."""
         state, collecting = request.state, _collecting(request.state)
         async with self._database.begin() as connection:
-            to = await payer(connection, state.customer_id)
+            to = await payer(connection, state.customer_id, self._links)
             # A command may have come in just when it was time to ask: its lines belong to the books as well.
             if state.journal:
                 await write_books(connection, state, state.journal, to, request.now, tell=())

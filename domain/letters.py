@@ -140,6 +140,11 @@ _RETRY: Final = {
     "grace_until": _date("Until when access goes on; empty where it does not", "2026-04-07T09:00:00+00:00"),
     "access_stopped": _word("`yes` where access has stopped with this very failure", ""),
 }
+_PAYS: Final = {
+    "payment_link": Field(
+        Shape.URL, "Where the customer pays it without signing in", "https://pay.example.com/link/aBcD"
+    )
+}
 _RETURN: Final = {"amount": _money("What goes back")}
 _AGENT: Final = {"agent": _word("Who sends it", "ann")}
 _TOPIC: Final = {"topic": Field(Shape.TEXT, "What it is about", "your order of last Friday")}
@@ -161,14 +166,14 @@ def _events() -> dict[str, Event]:
             "A renewal comes, for those who wished to be told",
             {"amount": _money("What will be charged"), "due_at": _date("When")},
         ),
-        ("payment_failed", "A try failed, another follows", _RETRY),
-        ("payment_final_notice", "A try failed, the next is the last", _RETRY),
+        ("payment_failed", "A try failed, another follows", {**_RETRY, **_PAYS}),
+        ("payment_final_notice", "A try failed, the next is the last", {**_RETRY, **_PAYS}),
         (
             "dunning_exhausted",
             "The last try failed",
-            {"end_action": _word("What follows: `cancel`, `pause` or `stay_overdue`", "cancel")},
+            {"end_action": _word("What follows: `cancel`, `pause` or `stay_overdue`", "cancel"), **_PAYS},
         ),
-        ("access_stopped", "The days of grace are over", {}),
+        ("access_stopped", "The days of grace are over", _PAYS),
         (
             "action_required",
             "The bank asks the customer to confirm",
@@ -203,6 +208,7 @@ def _events() -> dict[str, Event]:
             "total": _money("Its total"),
             "balance": _money("What is left to pay", 1900),
             "subscription": _SUBSCRIPTION["subscription"],
+            **_PAYS,
         },
     )
     renew = {

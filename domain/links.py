@@ -116,6 +116,10 @@ class LinkMaker:
         return hmac.digest(key, said.encode(), hashlib.sha256)[:CODE_BYTES]
 
 
+# Where nothing has to be signed: letters then carry no link.
+NO_LINKS: Final = LinkMaker()
+
+
 def link_id_of(token: str) -> str | None:
     """The id that a token names, whether it is right or not; None for what is not even shaped like one."""
     if len(token) != TOKEN_LENGTH or not token.isascii():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from datetime import timedelta
 
 import pytest
@@ -64,6 +65,30 @@ async def test_dunning_ends_through_the_link_and_the_anchor_is_kept(
     assert (asked["actor"], asked["reason"], asked["data"]["trigger"]) == ("customer", "payment link", "link")
     cards = await shop.rows("SELECT last4 FROM payment_methods WHERE customer_id = :id ORDER BY position", id=customer)
     assert [card["last4"] for card in cards] == ["4444", "4242"], "after a decline the new card goes first"
+    await shop.audit(sub)
+
+
+async def test_the_letters_of_dunning_carry_the_link(shop: Shop, agent: Caller, browser: Browser) -> None:
+    sub, customer, invoice = await overdue(shop)
+    letters = await shop.rows(
+        "SELECT template, body, html FROM messages WHERE customer_id = :id ORDER BY at", id=customer
+    )
+    receipt, failed = letters
+    assert "/link/" not in receipt["body"]
+    (url,) = re.findall(r"https?://\S+/link/\S+", failed["body"])
+    assert f'href="{url}"' in failed["html"]
+    sent = await agent.made(f"/v1/invoices/{invoice}/send", {})
+    (mailed,) = re.findall(r"https?://\S+/link/\S+", sent["body"])
+    assert mailed != url
+    form = await browser.follow(await browser.open(url), "Pay with another card")
+    assert "Paid. Thank you." in (await browser.press(await browser.enter_card(form, GOOD_CARD))).text
+    assert "Paid. Thank you." in (await browser.open(mailed)).text
+    paid = await agent.made(f"/v1/invoices/{invoice}/send", {})
+    assert "/link/" not in paid["body"], "what is paid asks for nothing"
+    made = (await agent.get(f"/v1/customers/{customer}/links")).json()["items"]
+    assert [(row["kind"], row["subject_id"], row["created_by"]) for row in made] == [
+        ("pay_invoice", invoice, "letter")
+    ] * 2
     await shop.audit(sub)
 
 
