@@ -110,7 +110,7 @@ class _Part:
 
 
 async def stuck(
-    session: AsyncSession, *, after: tuple[KeyPart, ...] | None, limit: int, older_than_minutes: int
+    session: AsyncSession, *, after: tuple[KeyPart, ...] | None = None, limit: int, older_than_minutes: int
 ) -> list[Stuck]:
     """At most `limit`, the oldest first. Ages are by the database's clock, when the row was written."""
     part = _Part(func.now() - timedelta(minutes=older_than_minutes), limit, after)

@@ -346,6 +346,9 @@ async def test_lifetime_value_agrees_with_the_ledger_to_the_cent(
     total = {(row["customer"], row["currency"]): row["value"] for row in await value(api, tag)}
     assert total == everybody
     assert {currency: amount for (_, currency), amount in total.items()} == await balances(database, owners)
+    tagged = {"field": "tags", "op": "has", "value": tag}
+    segment = await api.made("/v1/segments", {"name": tag, "filter": tagged})
+    assert await report(api, "lifetime-value", segment=segment["id"]) == await value(api, tag), "as a segment, the same"
     page = (await api.get(f"/v1/customers/{owners[0]}/lifetime-value")).json()
     own = {(owners[0], row["currency"]): row["value"] for row in page["own"]}
     assert own == {key: amount for key, amount in wanted.items() if key[0] == owners[0]}
