@@ -104,7 +104,14 @@ async def create_import(body: ImportNew, services: ServicesDep, once: OnceDep, c
     content = _content(body.content)
     mapping = dict(body.mapping or own_mapping(kind))
     plan = read_mapping(mapping, kind)
-    rows = await asyncio.to_thread(check_file, content, plan)
+    try:
+        rows = await asyncio.to_thread(check_file, content, plan)
+    except InvalidInput as error:
+        if body.mapping is not None:
+            raise
+        raise InvalidInput(
+            error.field, f"{error.message}; without a mapping it is a file that was exported here"
+        ) from error
     async with services.database.session() as session:
         row = Import(
             id=once.id("imp"),
@@ -142,21 +149,27 @@ async def get_import(import_id: ImportId, services: ServicesDep) -> ImportView:
     responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}, "description": "The refused rows"}},
 )
 async def get_refused(import_id: ImportId, services: ServicesDep) -> StreamingResponse:
-    """The refused rows as CSV, each with the field and the rule it breaks. Cells that look like formulas are quoted."""
+    """The refused rows as CSV, each with the field and the rule it breaks. Cells that look like formulas are quoted.
+
+    The file has the delimiter of the one that was brought: corrected, it is brought with the same mapping.
+    """
     async with services.database.session() as session:
         row = found(await import_(session, import_id), "import")
-        columns = header(await first_line(session, import_id), row.mapping.get("delimiter", ","))
+        delimiter = str(row.mapping.get("delimiter", ","))
+        columns = header(await first_line(session, import_id), delimiter)
     headers = {"Content-Disposition": f'attachment; filename="refused-{import_id}.csv"'}
-    lines = _refused_lines(services, import_id, columns)
+    lines = _refused_lines(services, import_id, columns, delimiter)
     return StreamingResponse(lines, media_type="text/csv; charset=utf-8", headers=headers)
 
 
-async def _refused_lines(services: Services, import_id: str, columns: Sequence[str]) -> AsyncIterator[str]:
+async def _refused_lines(
+    services: Services, import_id: str, columns: Sequence[str], delimiter: str
+) -> AsyncIterator[str]:
     # Where the file has such a column itself, it can still be brought again.
-    yield csv_line([*(f"refused_{name}" if name in columns else name for name in TOLD), *columns])
+    yield csv_line([*(f"refused_{name}" if name in columns else name for name in TOLD), *columns], delimiter)
     async with services.database.session() as session:
         async for part in refused_rows(session, import_id):
-            yield "".join(csv_line([each.row, each.field, each.reason, *each.source]) for each in part)
+            yield "".join(csv_line([each.row, each.field, each.reason, *each.source], delimiter) for each in part)
 
 
 async def _settled(session: AsyncSession, plan: Plan) -> dict[str, str]:

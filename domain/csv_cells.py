@@ -39,9 +39,10 @@ def undefuse(cell: str) -> str:
     return cell.removeprefix(DEFUSER) if cell.startswith(DEFUSER) and _could_run(cell) else cell
 
 
-def csv_line(cells: Iterable[Cell]) -> str:
+def csv_line(cells: Iterable[Cell], delimiter: str = ",") -> str:
     """One line of a CSV file (RFC 4180) of defused cells, with its line end."""
-    return csv.writer(_Said()).writerow([defuse(cell) for cell in cells])  # it answers what `write` does
+    said = csv.writer(_Said(), delimiter=delimiter)  # it answers what `write` does
+    return said.writerow([defuse(cell) for cell in cells])
 
 
 class _Said:

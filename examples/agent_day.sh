@@ -29,6 +29,9 @@ for part in sys.argv[1].split("."):
 print(found)' "$1"
 }
 
+# money: the last answer's amount as people read it; here all is in EUR, which has cents.
+money() { printf '%d.%02d %s' "$(($(json amount) / 100))" "$(($(json amount) % 100))" "$(json currency)"; }
+
 # call STATUS METHOD PATH [BODY]: the answer is in $answer; any other status ends the day. A key is never an argument
 # of curl, where other users of the machine could read it.
 call() {
@@ -43,7 +46,7 @@ call() {
     }
     status="${answer##*$'\n'}"
     answer="${answer%$'\n'*}"
-    printf '  %-6s %-60s %s\n' "$method" "$path" "$status"
+    printf '  %s  %-6s %s%s\n' "$status" "$method" "$path" "$([[ "$status" == "$expected" && "$status" -ge 400 ]] && echo '   (as it should be)' || true)"
     if [[ "$status" != "$expected" ]]; then
         printf '%s %s: expected %s, got %s:\n%s\n' "$method" "$path" "$expected" "$status" "$answer" >&2
         exit 1
@@ -90,19 +93,19 @@ say "A subscription in test mode: its clock is its own. What will it cost, and w
 call 201 POST /subscriptions "{\"customer_id\": \"$customer\", \"price_id\": \"$price\", \"test_mode\": true}"
 subscription="$(json id)"
 call 200 GET "/subscriptions/$subscription/forecast?cycles=3"
-echo "         next: $(json items.0.at) $(json items.0.text)"
+echo "       next: $(json items.0.at) $(json items.0.text)"
 
 say "Billed three days later from now on, and next month left out; then two months go by."
 call 200 GET "/subscriptions/$subscription"
 call 200 POST "/subscriptions/$subscription/change-date" "{\"next_due_at\": \"$(days_after "$(json next_due_at)" 3)\", \"reason\": \"paid on the third\"}"
 call 200 POST "/subscriptions/$subscription/skip" '{"cycles": 1, "reason": "on holiday"}'
 call 200 POST "/subscriptions/$subscription/advance" '{"months": 2}'
-echo "         now next due: $(json next_due_at)"
+echo "       now next due: $(json next_due_at)"
 
 say "The last payment goes back: undone at the gateway, as it is not settled yet."
 call 200 GET "/invoices?subscription_id=$subscription&status=paid"
 call 201 POST "/invoices/$(json items.0.id)/give-back" '{"reason": "sent back unopened"}'
-echo "         a $(json kind) of $(json amount) $(json currency), $(json status)"
+echo "       a $(json kind) of $(money), $(json status)"
 [[ "$(json kind) $(json status)" == "void succeeded" ]] || { echo "that is not a void that succeeded: $answer" >&2; exit 1; }
 
 say "An apology: only a lead gives money away, the agent redeems it."

@@ -35,7 +35,7 @@ async def test_the_day_goes_as_it_says_and_no_key_is_told(shop: Shop) -> None:
     status, said = await played(shop.stack.api_url, shop.stack.folder / "api-key")
     assert status == 0, said
     assert "each answered as expected" in said
-    assert "a void of 1900 EUR, succeeded" in said
+    assert "a void of 19.00 EUR, succeeded" in said
     assert key not in said
     rows = await shop.rows("SELECT name, revoked_at FROM api_keys WHERE name ~ '^(agent|lead)-[0-9]+-[0-9]+$'")
     assert len(rows) == 2
