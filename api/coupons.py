@@ -165,8 +165,15 @@ async def create_coupon(body: CouponNew, services: ServicesDep, once: OnceDep, c
     async with services.database.session() as session:
         for product_id in body.products:
             known(await product(session, product_id), "products", "product")
-        own = body.model_dump(include={"valid_from", "valid_until", "limit_total", "limit_per_customer"})
-        row = Coupon(id=once.id("coup"), actor=caller.name, **body.columns(), **own)
+        row = Coupon(
+            id=once.id("coup"),
+            actor=caller.name,
+            valid_from=body.valid_from,
+            valid_until=body.valid_until,
+            limit_total=body.limit_total,
+            limit_per_customer=body.limit_per_customer,
+            **body.columns(),
+        )
         return coupon_view(await add_once(session, row))
 
 
@@ -217,8 +224,14 @@ async def create_promotion_code(
         taken = await code_written(session, body.code)
         if taken is not None and taken.id != row_id:
             raise Refused("already_exists", "This code is taken.")
-        fields = body.model_dump() | {"code": body.code.upper()}
-        row = PromotionCode(id=row_id, coupon_id=coupon_id, actor=caller.name, **fields)
+        row = PromotionCode(
+            id=row_id,
+            coupon_id=coupon_id,
+            code=body.code.upper(),
+            valid_until=body.valid_until,
+            limit_total=body.limit_total,
+            actor=caller.name,
+        )
         return PromotionCodeView.model_validate(await add_once(session, row))
 
 

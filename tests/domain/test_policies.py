@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from domain.business import DiscountRules
 from domain.calendar import MonthEnd
 from domain.declines import DECLINES, DeclineKind, decline_kind
 from domain.messages import Cancel, ChangeDate, ChangeTerms, Pause, Start
@@ -43,6 +44,8 @@ KEYS = {
     ],
     *["exhaustion", "unknown_outcome", "no_method", "minor_units", "catch_up", "grace", "notice", "trigger"],
     *["credit_use", "voucher_end"],
+    *["tax_rounding", "tax_day", "tax_of_credit", "tax_inclusive", "tax_of_bad_debt"],
+    *["discount_order", "discount_cycles", "discount_until", "discount_change", "discount_cap"],
     "dst, tz",
 }
 HOLDERS = {
@@ -50,6 +53,7 @@ HOLDERS = {
     "D": {field.name for field in fields(DunningTerms)},
     "C": {field.name for one in (ChangeTerms, ChangeDate, Pause, Cancel, Start) for field in fields(one)},
     "M": {field.name for field in fields(State)},
+    "R": {field.name for field in fields(DiscountRules)},
 }
 
 

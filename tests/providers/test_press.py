@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.papers import InvoicePaper, PaperLine, PaperNote, PaperPayment, Seller
+from domain.papers import InvoicePaper, PaperLine, PaperNote, PaperPayment, PaperTax, Seller
 from providers.documents import press
 from providers.documents.press import NOT_DRAWN, Press, set_invoice
+from providers.documents.words import WORDS
 
 MAY = (datetime(2026, 4, 30, 22, tzinfo=UTC), datetime(2026, 5, 31, 22, tzinfo=UTC))
 PAPER = InvoicePaper(
@@ -128,3 +129,25 @@ def test_any_name_at_all_can_be_set(text: str) -> None:
 async def test_a_long_invoice_goes_over_several_pages() -> None:
     long = await Press().invoice(replace(PAPER, lines=PAPER.lines * 60))
     assert long.startswith(b"%PDF-")
+
+
+def test_discounts_and_tax_are_on_the_paper_with_the_readers_own_words() -> None:
+    taxed = replace(
+        PAPER,
+        lines=(replace(PAPER.lines[0], discounts=(("Frühling", 800),)),),
+        taxes=(PaperTax("DE", 19_000, False, None, 1000, 190), PaperTax("US-NY", 8875, False, None, 1999, 177)),
+        net=2999,
+    )
+    text = shown(taxed)
+    for words in ("Frühling", "-8,00 €", "Netto", "29,99 €", "USt. 19 % auf 10,00 € (DE)", "USt. 8,875 % auf 19,99 €"):
+        assert words in text
+    assert set_invoice(taxed).startswith(b"%PDF-")
+    assert "'before': []" in shown(PAPER), "where no tax is, nothing is said of it"
+
+
+@pytest.mark.parametrize("language", sorted(WORDS))
+def test_why_there_is_no_tax_is_said_once(language: str) -> None:
+    none = [PaperTax("AT", 0, False, reason, 1000, 0) for reason in ("reverse_charge", "reverse_charge", "no_rate")]
+    paper = replace(PAPER, language=language, taxes=tuple(none), net=2000)
+    assert f"'reasons': ['{WORDS[language].reverse_charge}']" in shown(paper)
+    assert set_invoice(paper) != set_invoice(replace(PAPER, language=language))

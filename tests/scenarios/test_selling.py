@@ -196,7 +196,7 @@ async def test_many_partial_credits_of_an_invoice_add_up_to_its_tax(live: Caller
     parts = [1, 1, 1, 7, 333, 333, 333]
     parts.append(bill["total"] - sum(parts))
     for part in parts:
-        await live.made(f"/v1/invoices/{bill['id']}/credit", {"amount": part, "reason": "late"})
+        await live.made(f"/v1/invoices/{bill['id']}/credit-notes", {"amount": part, "reason": "late"})
     notes = (await live.get(f"/v1/invoices/{bill['id']}")).json()["credit_notes"]
     assert sum(note["taxes"].get(f"DE-{region}", 0) for note in notes) == 191
     assert all(0 <= note["taxes"].get(f"DE-{region}", 0) <= note["amount"] for note in notes)
@@ -211,8 +211,7 @@ async def test_a_refund_gives_its_tax_back(live: Caller) -> None:
     sub = await started(live, customer, await new_price(live, 1000), start_at="2027-01-31T09:00:00+01:00")
     await done(live, sub, "advance", {"to": "2027-02-01T12:00:00Z"})
     (bill,) = await bills(live, sub)
-    charge = bill["charges"][0]["id"]
-    response = await live.post(f"/v1/charges/{charge}/give-back", {"reason": "broken"})
+    response = await live.post(f"/v1/invoices/{bill['id']}/give-back", {"reason": "broken"})
     assert response.status_code in {200, 201}, response.text
     accounts = await audited(live, sub)
     assert {name: amount for name, amount in accounts.items() if amount} == {}
