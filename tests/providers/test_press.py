@@ -142,12 +142,12 @@ def test_discounts_and_tax_are_on_the_paper_with_the_readers_own_words() -> None
     for words in ("Frühling", "-8,00 €", "Netto", "29,99 €", "USt. 19 % auf 10,00 € (DE)", "USt. 8,875 % auf 19,99 €"):
         assert words in text
     assert set_invoice(taxed).startswith(b"%PDF-")
-    assert "'before': []" in shown(PAPER), "where no tax is, nothing is said of it"
+    assert '"before": []' in shown(PAPER), "where no tax is, nothing is said of it"
 
 
 @pytest.mark.parametrize("language", sorted(WORDS))
 def test_why_there_is_no_tax_is_said_once(language: str) -> None:
     none = [PaperTax("AT", 0, False, reason, 1000, 0) for reason in ("reverse_charge", "reverse_charge", "no_rate")]
     paper = replace(PAPER, language=language, taxes=tuple(none), net=2000)
-    assert f"'reasons': ['{WORDS[language].reverse_charge}']" in shown(paper)
+    assert f'"reasons": ["{WORDS[language].reverse_charge}"]' in shown(paper)
     assert set_invoice(paper) != set_invoice(replace(PAPER, language=language))
