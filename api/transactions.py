@@ -17,6 +17,8 @@ from api.rows import found
 from api.why import Because, because
 from domain.errors import InvalidInput, NotFound, Refused
 from domain.messages import ChargeNow, Envelope
+from domain.money import Money
+from models import Invoice
 from models.queries_billing import charge, events_of_invoice, invoice
 from models.queries_disputes import disputes
 from models.queries_refunds import events
@@ -194,7 +196,7 @@ async def bill_again(
     if owed.status == "open":
         raise Refused("invoice_open", f"Its invoice is still open: pay that one, /v1/invoices/{owed.id}/pay.")
     command = ChargeNow(
-        body.amount or row.amount,
+        body.amount or before_tax(owed, row.amount),
         row.currency,
         body.description.strip() or f"Invoice {owed.number}, billed again",
         body.payment_method_id,
@@ -208,6 +210,13 @@ async def bill_again(
     if new is None:
         raise Refused("no_payment_method", "There was no such method to charge; nothing was taken.")
     return await get_transaction(new, services)
+
+
+def before_tax(owed: Invoice, amount: int) -> int:
+    """What to charge by hand so that as much is asked as then: tax is put on top of it anew, by the rates of today."""
+    if not owed.tax:
+        return amount
+    return Money(owed.subtotal - owed.discount, owed.currency).fraction(amount, owed.total).minor
 
 
 def _told(kind: str, actor: str, reason: str) -> str:

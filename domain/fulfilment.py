@@ -97,6 +97,11 @@ def cycle_fulfilment_id(subscription: str, cycle: int) -> str:
     return derive(PREFIX, subscription, str(cycle))
 
 
+def order_fulfilment_id(order: str, position: int) -> str:
+    """The id of what a line of an order ships."""
+    return derive(PREFIX, "order", order, str(position))
+
+
 def replacement_id(fulfilment: str) -> str:
     """The id of what is shipped in its place: one that was shipped again is not shipped again a second time."""
     return derive(PREFIX, "reship", fulfilment)

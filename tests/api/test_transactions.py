@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from models import Attempt, PaymentMethod, Refund, RefundTry, SubscriptionEvent
+from api.transactions import before_tax
+from models import Attempt, Invoice, PaymentMethod, Refund, RefundTry, SubscriptionEvent
 from models.session import Database
 from tests.api.conftest import KEYS, Caller
 from tests.api.whole_customer import PAID, add, moment, whole_customer
@@ -120,6 +121,17 @@ async def test_one_is_read_with_its_story(api: Caller, till: Till) -> None:
 async def test_amounts_the_wrong_way_round_are_refused(api: Caller) -> None:
     response = await api.get("/v1/transactions", amount_min=2, amount_max=1)
     assert (response.status_code, response.json()["errors"][0]["field"]) == (422, "amount_min")
+
+
+@pytest.mark.parametrize(
+    ("tax", "subtotal", "discount", "total", "amount", "asked"),
+    [(0, 0, 0, 1000, 1000, 1000), (190, 1000, 0, 1190, 1190, 1000), (160, 1000, 0, 1000, 1000, 1000),
+     (171, 1000, 100, 1071, 1071, 900), (190, 1000, 0, 1190, 595, 500)],
+)  # fmt: skip
+def test_tax_is_not_put_on_tax(tax: int, subtotal: int, discount: int, total: int, amount: int, asked: int) -> None:
+    """None, on top, contained, after a discount, and where credit had covered half."""
+    owed = Invoice(tax=tax, subtotal=subtotal, discount=discount, total=total, currency="EUR")
+    assert before_tax(owed, amount) == asked
 
 
 def _text(moment: Any) -> str:
