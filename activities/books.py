@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from activities.blacklist import is_stopped
 from activities.letters import known_as, rows_for
 from activities.shipments import SHIPS, fulfilments_of
 from domain.calendar import local_day
@@ -28,6 +29,7 @@ from domain.links import Link, LinkMaker
 from domain.plan import due_at
 from domain.state import Entry, State
 from domain.tax import Treatment
+from models.queries_business import blacklist_rules_of
 from models.queries_letters import MARK_SQL, letter_set
 from models.queries_links import keep_link
 
@@ -155,6 +157,8 @@ SELECT c.email, c.first_name, c.last_name, c.company, c.language, c.time_zone, c
             WHERE b.kind = 'fingerprint' AND b.value = m.fingerprint AND b.removed_at IS NULL
         )
     ), '[]'::json)::text AS methods,
+    (SELECT p.value FROM business_policies AS p WHERE p.key = 'blacklist')::text AS blacklist,
+    CASE c.pays WHEN 'parent' THEN c.parent_id ELSE c.id END AS payer,
     {MARK_SQL} AS mark
 FROM customers AS c WHERE c.id = :customer
 """  # noqa: S608 - a constant
@@ -202,6 +206,9 @@ async def payer(connection: AsyncConnection, customer_id: str, links: LinkMaker)
     name = " ".join(part for part in (row.first_name, row.last_name) if part) or row.company
     reader = Reader(name, row.email, row.language, row.time_zone, row.first_name, row.last_name, row.company)
     methods = tuple(Method(**method) for method in json.loads(row.methods))
+    stopping = blacklist_rules_of(json.loads(row.blacklist or "{}")).stopping
+    if stopping and methods and await is_stopped(connection, [customer_id, row.payer], stopping):
+        methods = ()
     return Payer(reader, row.dunning_policy_id, methods, await letter_set(connection, row.mark), links)
 
 

@@ -146,6 +146,8 @@ def answer(error: Exception) -> Response:  # noqa: C901, PLR0911, PLR0912 - one 
             return problem(404, error.code, error.message)
         case Merged():
             return problem(410, error.code, error.message, merged_into=error.merged_into)
+        case Refused(code="blacklisted"):
+            return problem(403, error.code, error.message)
         case Refused():
             return problem(409, error.code, error.message, allowed=routes_of(error.allowed))
         case Busy():

@@ -17,10 +17,12 @@ from api.routing import noun
 from domain.business import AGENT_RATE_DEFAULT, APPROVAL_HOURS_DEFAULT, Consequence
 from models import BusinessPolicy, BusinessPolicyChange
 from models.queries_business import (
+    BLACKLIST,
     DISCOUNTS,
     DISPUTES,
     REFUNDS,
     SELLER,
+    blacklist_rules,
     discount_rules,
     dispute_rules,
     refund_rules,
@@ -33,6 +35,7 @@ APPROVAL_HOURS_MAX: Final = 720
 SELLER_ADDRESS_LINES_MAX: Final = 6
 
 router = noun("rules")
+RunningName = Literal["keep", "stop"]
 ConsequenceName = Literal["none", "pause", "cancel"]
 
 
@@ -100,6 +103,24 @@ class DiscountRulesView(View):
 
     agent_percent: str
     agent_amounts: dict[str, int]
+
+
+class BlacklistRulesBody(Body):
+    """What becomes of running subscriptions of somebody on the blacklist, by what they are known there."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"email": "stop", "phone": "keep", "address": "keep"}]})
+
+    email: RunningName = "keep"
+    phone: RunningName = "keep"
+    address: RunningName = "keep"
+
+
+class BlacklistRulesView(View):
+    """These rules as they stand: `keep` bills as before, `stop` charges nothing from the next charge on."""
+
+    email: str
+    phone: str
+    address: str
 
 
 class SellerBody(Body):
@@ -205,6 +226,21 @@ async def set_discount_rules(body: DiscountRulesBody, services: ServicesDep, cal
     return await get_discount_rules(services)
 
 
+@router.get("/rules/blacklist")
+async def get_blacklist_rules(services: ServicesDep) -> BlacklistRulesView:
+    """What becomes of running subscriptions of somebody on the blacklist."""
+    async with services.database.session() as session:
+        return BlacklistRulesView.model_validate(await blacklist_rules(session))
+
+
+@router.put("/rules/blacklist")
+async def set_blacklist_rules(body: BlacklistRulesBody, services: ServicesDep, caller: CallerDep) -> BlacklistRulesView:
+    """Set all of these rules; what is not sent has its default. They hold from the next charge on."""
+    async with services.database.session() as session:
+        await _set(session, BLACKLIST, body, caller.name)
+        return BlacklistRulesView.model_validate(await blacklist_rules(session))
+
+
 @router.get("/rules/seller")
 async def get_seller(services: ServicesDep) -> SellerView:
     """Who the merchant is on invoices."""
@@ -222,7 +258,7 @@ async def set_seller(body: SellerBody, services: ServicesDep, caller: CallerDep)
 
 @router.get("/rules/{key}/changes")
 async def list_rule_changes(
-    key: Literal["refunds", "disputes", "seller", "discounts"],
+    key: Literal["refunds", "disputes", "blacklist", "seller", "discounts"],
     services: ServicesDep,
     query: Annotated[PageQuery, Query()],
 ) -> Listed[RuleChangeView]:

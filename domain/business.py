@@ -41,6 +41,28 @@ class DiscountRules:
     agent_amounts: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
+class Running(StrEnum):
+    """What becomes of the running subscriptions of somebody on the blacklist: billed as before, or charged no more."""
+
+    KEEP = "keep"
+    STOP = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class BlacklistRules:
+    """By what somebody is known → what becomes of their running subscriptions. A card is never charged."""
+
+    email: Running = Running.KEEP
+    phone: Running = Running.KEEP
+    address: Running = Running.KEEP
+
+    @property
+    def stopping(self) -> tuple[str, ...]:
+        """The kinds of marks that stop charges."""
+        kinds = {"email": self.email, "phone": self.phone, "address": self.address}
+        return tuple(kind for kind, running in kinds.items() if running is Running.STOP)
+
+
 @dataclass(frozen=True, slots=True)
 class DisputeRules:
     """What an opened and a lost dispute do to the subscription, and whether a lost one blacklists the payer."""

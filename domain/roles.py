@@ -88,7 +88,7 @@ _TABLE: Final[tuple[tuple[tuple[Role, ...], tuple[str, ...]], ...]] = (
     # What authorities are owed.
     (_LEADS, ("create_tax_rate", "end_tax_rate")),
     (_LEADS_AND_OPS, ("create_tax_run",)),
-    (_LEADS, ("set_refund_rules", "set_dispute_rules", "set_discount_rules", "set_seller")),
+    (_LEADS, ("set_refund_rules", "set_dispute_rules", "set_blacklist_rules", "set_discount_rules", "set_seller")),
     # Our books and the gateways'.
     (_LEADS_AND_OPS, ("create_settlement_run", "create_reconciliation_run", "resolve_difference")),
     # The machine.

@@ -11,10 +11,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from domain.business import (
     AGENT_RATE_DEFAULT,
     APPROVAL_HOURS_DEFAULT,
+    BlacklistRules,
     Consequence,
     DiscountRules,
     DisputeRules,
     RefundRules,
+    Running,
 )
 from domain.papers import Seller
 from models.tasks import BusinessPolicy
@@ -23,6 +25,7 @@ REFUNDS = "refunds"
 DISPUTES = "disputes"
 SELLER = "seller"
 DISCOUNTS = "discounts"
+BLACKLIST = "blacklist"
 
 
 async def refund_rules(connection: AsyncConnection | AsyncSession) -> RefundRules:
@@ -43,6 +46,16 @@ async def dispute_rules(connection: AsyncConnection | AsyncSession) -> DisputeRu
         on_lost=Consequence(value.get("on_lost", default.on_lost)),
         blacklist_on_lost=value.get("blacklist_on_lost", default.blacklist_on_lost),
     )
+
+
+async def blacklist_rules(connection: AsyncConnection | AsyncSession) -> BlacklistRules:
+    """Key `blacklist`: {"email": "keep", "phone": "keep", "address": "keep"}."""
+    return blacklist_rules_of(await _value(connection, BLACKLIST))
+
+
+def blacklist_rules_of(value: Mapping[str, Any]) -> BlacklistRules:
+    """From the row as it is set."""
+    return BlacklistRules(**{kind: Running(said) for kind, said in value.items()})
 
 
 async def discount_rules(connection: AsyncConnection | AsyncSession) -> DiscountRules:

@@ -125,7 +125,7 @@ async def test_by_email_phone_and_address_no_order_is_taken(lead: Caller, api: C
         met = (await api.get(PATH, customer_id=customer["id"])).json()["items"]
         assert [each["id"] for each in met] == [listed["id"]]
         refused = await order(api, customer["id"])
-        assert (refused.status_code, refused.json()["code"]) == (409, "blacklisted")
+        assert (refused.status_code, refused.json()["code"]) == (403, "blacklisted")
         assert word in refused.json()["detail"]
         await lead.delete(f"{PATH}/{listed['id']}")
 
@@ -145,7 +145,7 @@ async def test_a_customer_with_a_blacklisted_card_orders_nothing_until_it_is_gon
         )
     await lead.made(PATH, entry("fingerprint", f"fp_{number}"))
     refused = await order(api, customer["id"])
-    assert (refused.status_code, refused.json()["code"]) == (409, "blacklisted")
+    assert (refused.status_code, refused.json()["code"]) == (403, "blacklisted")
     await api.delete(f"/v1/customers/{customer['id']}/payment-methods/pm_bl_{number}")
     assert (await api.get(PATH, customer_id=customer["id"])).json()["items"] == []
 

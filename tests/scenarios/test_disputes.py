@@ -205,7 +205,7 @@ async def test_after_a_lost_dispute_the_card_is_not_charged_and_no_order_is_take
         await live.post(f"{path}/charge", charge),
         await live.post(f"{path}/collect", {"payment_method_id": card["id"]}),
     ):
-        assert (refused.status_code, refused.json()["code"]) == (409, "blacklisted")
+        assert (refused.status_code, refused.json()["code"]) == (403, "blacklisted")
     assert (await live.post(f"{path}/advance", {"months": 1})).json()["status"] == "overdue"
     last = (await live.get("/v1/charges", subscription_id=subscription["id"])).json()["items"]
     assert [each["status"] for each in last] == ["approved"], "nothing was sent to the blacklisted card"
