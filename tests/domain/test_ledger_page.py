@@ -96,6 +96,9 @@ def test_every_line_of_a_voucher_s_life_sums_to_zero() -> None:
 def test_no_account_is_made_up_where_it_is_posted(room: str) -> None:
     """Accounts are names of `domain.ledger`, so the chart above is all there is."""
     for path in sorted((ROOT / room).rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
+        text = path.read_text("utf-8")
+        if "_mutmut_" in text:
+            pytest.skip("the code is being mutated and holds every variant at once")
+        for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Posting":
                 assert not isinstance(node.args[0], ast.Constant | ast.JoinedStr), f"{path}:{node.lineno}"
