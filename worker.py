@@ -28,6 +28,7 @@ from activities.fulfilments import Fulfilments
 from activities.imports import Imports
 from activities.invoice_letters import InvoiceLetters
 from activities.merges import Merges
+from activities.orders import OrderSteps
 from activities.payments import Payments
 from activities.price_moves import PriceMoves
 from activities.recheck import Differences
@@ -59,6 +60,7 @@ from workflows.dispute import GatewayEventWorkflow
 from workflows.fulfilment import FulfilmentWorkflow
 from workflows.import_file import ImportWorkflow
 from workflows.merge import MergeWorkflow
+from workflows.order import OrderWorkflow
 from workflows.price_move import PriceMoveWorkflow
 from workflows.refund import RefundWorkflow
 from workflows.reminder import ReminderWorkflow
@@ -135,6 +137,7 @@ def build(
     card_life = CardLife(database, gateways, courier, links, commands)
     settlements, reconciliations = Settlements(database, gateways), Reconciliations(database, gateways)
     differences = Differences(database, gateways)
+    orders = OrderSteps(database, partial(_named, gateways), courier, commands, links)
     return Worker(
         client,
         task_queue=queue,
@@ -148,6 +151,7 @@ def build(
             GatewayEventWorkflow,
             ImportWorkflow,
             MergeWorkflow,
+            OrderWorkflow,
             PriceMoveWorkflow,
             ReconciliationWorkflow,
             RefundWorkflow,
@@ -160,6 +164,11 @@ def build(
             payments.charge,
             payments.ask_gateway,
             records.record,
+            orders.charge_order,
+            orders.ask_about_order,
+            orders.record_order,
+            orders.start_order_line,
+            orders.undo_order,
             refunds.open_refund,
             refunds.give_back,
             refunds.ask_return,

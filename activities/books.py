@@ -11,13 +11,13 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from activities.blacklist import is_stopped
-from activities.letters import known_as, rows_for
+from activities.letters import LetterSubject, known_as, rows_for
 from activities.shipments import SHIPS, fulfilments_of
 from domain.calendar import local_day
 from domain.errors import Broken
@@ -26,6 +26,7 @@ from domain.ids import derive
 from domain.ledger import postings, taxes_in
 from domain.letters import LetterSet, Reader
 from domain.links import Link, LinkMaker
+from domain.order_state import OrderState
 from domain.plan import due_at
 from domain.state import Entry, State
 from domain.tax import Treatment
@@ -33,7 +34,7 @@ from models.queries_business import blacklist_rules_of
 from models.queries_letters import MARK_SQL, letter_set
 from models.queries_links import keep_link
 
-_WRITE = """
+_SUBSCRIPTION = """
 WITH subscription AS (
     INSERT INTO subscriptions AS s (
         id, external_id, customer_id, product_id, price_id, status, access, currency, amount, quantity, cycle,
@@ -63,6 +64,9 @@ events AS (
         AS r(seq int, at timestamptz, kind text, actor text, reason text, data jsonb)
     /* again */
 ),
+"""
+# What follows from the lines of a journal, whoever's: a subscription's or an order's.
+FOLLOWS: Final = """
 new_invoices AS (
     SELECT r.*, row_number() OVER (ORDER BY r.entry_seq) AS ordinal, count(*) OVER () AS ordinals
     FROM jsonb_to_recordset(CAST(:invoices AS jsonb)) AS r(
@@ -79,12 +83,12 @@ series AS (
 ),
 invoices_written AS (
     INSERT INTO invoices (
-        id, number, customer_id, subscription_id, cycle, reason, sequence, currency, subtotal, discount, tax, taxes,
-        total, credit_applied, amount_due, status, issued_at, local_date, period_start, period_end, test_mode
+        id, number, customer_id, subscription_id, order_id, cycle, reason, sequence, currency, subtotal, discount, tax,
+        taxes, total, credit_applied, amount_due, status, issued_at, local_date, period_start, period_end, test_mode
     )
     SELECT id, invoice_prefix || '-' || lpad((invoice_seq - ordinals + ordinal)::text, 4, '0'), :customer,
-        :subscription, cycle, reason, sequence, :currency, subtotal, discount, tax, taxes, total, credit_applied,
-        amount_due, status, issued_at, local_date, period_start, period_end, :test_mode
+        :subscription, :order, cycle, reason, sequence, :currency, subtotal, discount, tax, taxes, total,
+        credit_applied, amount_due, status, issued_at, local_date, period_start, period_end, :test_mode
     FROM new_invoices, series
 ),
 lines AS (
@@ -124,11 +128,11 @@ postings AS (
 )
 /* ships */
 INSERT INTO messages (
-    id, customer_id, subscription_id, event_seq, template, recipient, subject, body, html, language, template_version,
-    template_trouble, status, at
+    id, customer_id, subscription_id, order_id, event_seq, template, recipient, subject, body, html, language,
+    template_version, template_trouble, status, at
 )
-SELECT id, :customer, :subscription, event_seq, template, recipient, subject, body, html, language, template_version,
-    template_trouble, 'pending', at
+SELECT id, :customer, :subscription, :order, event_seq, template, recipient, subject, body, html, language,
+    template_version, template_trouble, 'pending', at
 FROM jsonb_to_recordset(CAST(:messages AS jsonb)) AS r(
     id text, event_seq int, template text, recipient text, subject text, body text, html text, language text,
     template_version int, template_trouble text, at timestamptz
@@ -137,7 +141,8 @@ ON CONFLICT DO NOTHING
 """
 _STATEMENTS: dict[tuple[bool, bool], TextClause] = {
     (first, bool(part)): text(
-        _WRITE.replace("/* again */", "" if first else "ON CONFLICT DO NOTHING").replace("/* ships */", part)
+        _SUBSCRIPTION.replace("/* again */", "" if first else "ON CONFLICT DO NOTHING")
+        + FOLLOWS.replace("/* ships */", part)
     )
     for first in (True, False)
     for part in (SHIPS, "")
@@ -231,28 +236,36 @@ async def write_books(
     where these are not all that the step leads to (none yet), or not the only ones (its outcome).
     """
     named = [(method.id, str(method)) for method in to.methods]
-    messages = rows_for(state, entries if tell is None else tell, to.reader, to.letters, named, to.links)
+    open_id = state.collecting and state.collecting.invoice_id
+    subject = LetterSubject(state.id, state.terms.product_name, state.id, open_id)
+    messages = rows_for(subject, entries if tell is None else tell, to.reader, to.letters, named, to.links)
     pays: list[Link] = [link for message in messages if (link := message.pop("pays")) is not None]
     fulfilments = fulfilments_of(state, entries)
     parameters: dict[str, Any] = {
         "subscription": state.id,
-        "customer": state.customer_id,
-        "currency": state.currency,
-        "test_mode": state.test_mode,
-        "row": _json(_row(state, now)),
-        "events": _json([_event(entry) for entry in entries]),
-        "invoices": _json(_invoices(state, entries)),
-        "lines": _json(_lines(entries)),
-        "settled": _json(_settled(entries)),
-        "messages": _json(messages),
-        **_ledger(state, entries),
+        "order": None,
+        "row": as_json(_row(state, now)),
+        **followed(state, entries, messages),
     }
     if fulfilments:
-        parameters["fulfilments"] = _json(fulfilments)
+        parameters["fulfilments"] = as_json(fulfilments)
     await connection.execute(_STATEMENTS[first, bool(fulfilments)], parameters)
     for link in pays:
         await keep_link(connection, link, customer_id=state.customer_id, actor="letter")
     return tuple(each["id"] for each in (*messages, *fulfilments))
+
+
+def followed(state: State | OrderState, entries: Sequence[Entry], messages: list[dict[str, Any]]) -> dict[str, Any]:
+    """The parameters of `FOLLOWS`, and the timeline."""
+    own = {"customer": state.customer_id, "currency": state.currency, "test_mode": state.test_mode}
+    return own | {
+        "events": as_json([_event(entry) for entry in entries]),
+        "invoices": as_json(_invoices(state, entries)),
+        "lines": as_json(_lines(entries)),
+        "settled": as_json(_settled(entries)),
+        "messages": as_json(messages),
+        **_ledger(state, entries),
+    }
 
 
 def _row(state: State, now: datetime) -> dict[str, Any]:
@@ -298,7 +311,7 @@ def _event(entry: Entry) -> dict[str, Any]:
 _PLAIN = {"discount": 0, "tax": 0}
 
 
-def _invoices(state: State, entries: Iterable[Entry]) -> list[dict[str, Any]]:
+def _invoices(state: State | OrderState, entries: Iterable[Entry]) -> list[dict[str, Any]]:
     final = {row["id"]: row["status"] for row in _settled(entries)}
     return [
         {
@@ -351,11 +364,9 @@ def _treatment(how: Treatment | None) -> dict[str, Any]:
 
 
 _FINAL = {
-    "payment_succeeded": "paid",
-    "invoice_settled": "paid",
-    "invoice_written_off": "uncollectible",
+    "payment_succeeded": "paid", "invoice_settled": "paid", "invoice_written_off": "uncollectible",
     "invoice_voided": "void",
-}
+}  # fmt: skip
 
 
 def _settled(entries: Iterable[Entry]) -> list[dict[str, Any]]:
@@ -370,7 +381,7 @@ def _settled(entries: Iterable[Entry]) -> list[dict[str, Any]]:
     ]
 
 
-def _ledger(state: State, entries: Iterable[Entry]) -> dict[str, str]:
+def _ledger(state: State | OrderState, entries: Iterable[Entry]) -> dict[str, str]:
     heads: list[dict[str, Any]] = []
     sides: list[dict[str, Any]] = []
     for entry in entries:
@@ -397,12 +408,12 @@ def _ledger(state: State, entries: Iterable[Entry]) -> dict[str, str]:
             }
             for position, side in enumerate(moved, start=1)
         )
-    return {"entries": _json(heads), "postings": _json(sides)}
+    return {"entries": as_json(heads), "postings": as_json(sides)}
 
 
 def _iso(instant: datetime | None) -> str | None:
     return instant.isoformat() if instant else None
 
 
-def _json(value: object) -> str:
+def as_json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

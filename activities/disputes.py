@@ -68,7 +68,8 @@ class _Sale:
 
     attempt: str
     invoice: str
-    subscription: str
+    subscription: str | None
+    order: str | None
     customer: str
     at: datetime
     test_mode: bool
@@ -112,28 +113,33 @@ class Disputes:
 
     @activity.defn(name="follow_dispute")
     async def follow(self, dispute_id: str) -> None:
-        """Ask of the subscription what is due. A refusal is noted and is an answer: it may be over already."""
+        """Ask of the subscription, or of those an order started, what is due.
+
+        A refusal is noted and is an answer: it may be over already.
+        """
         async with self._database.begin() as connection:
             row = (await connection.execute(_CONSEQUENCE, {"id": dispute_id})).one()
         for status in DisputeStatus:
             due = row.consequence.get(status)
             if due is None or due["result"] != DUE:
                 continue
-            envelope = Envelope(
-                derive("cmd", dispute_id, status),
-                _COMMANDS[Consequence(due["action"])],
-                SYSTEM,
-                f"dispute {row.gateway_id} {status}",
-            )
-            try:
-                await self._door.send(row.subscription_id, envelope)
-            except (Refused, NotFound) as refused:
-                result = {"action": due["action"], "result": REFUSED, "code": refused.code}
-            else:
-                result = {"action": due["action"], "result": DONE}
+            asked = Consequence(due["action"]), f"dispute {row.gateway_id} {status}"
+            refusals = [await self._ask(each, derive("cmd", dispute_id, status), *asked) for each in row.subscriptions]
+            # Of an order, each subscription is asked; it counts as refused where none of them took it.
+            result = {"action": due["action"], "result": DONE}
+            if refusals and None not in refusals:
+                result = {"action": due["action"], "result": REFUSED, "code": refusals[0]}
             async with self._database.begin() as connection:
                 await connection.execute(_LOCK, {"id": dispute_id})
                 await connection.execute(_FOLLOWED, {"id": dispute_id, "result": json.dumps({status: result})})
+
+    async def _ask(self, subscription: str, command_id: str, action: Consequence, reason: str) -> str | None:
+        """The code of the refusal; None where it was taken."""
+        try:
+            await self._door.send(subscription, Envelope(command_id, _COMMANDS[action], SYSTEM, reason))
+        except (Refused, NotFound) as refused:
+            return refused.code
+        return None
 
 
 async def _keep(connection: AsyncConnection, request: GatewayEventRequest, dispute_id: str | None) -> None:
@@ -315,6 +321,7 @@ def _row(
         "attempt": sale.attempt,
         "invoice": sale.invoice,
         "subscription": sale.subscription,
+        "order": sale.order,
         "customer": sale.customer,
         "amount": after.amount,
         "fee": after.fee,
@@ -363,7 +370,7 @@ WHERE gateway = :gateway AND event_id = :event AND handled_at IS NULL
 _WAITS = text("UPDATE gateway_events SET outcome = :outcome WHERE gateway = :gateway AND event_id = :event")
 _SALE = text(
     """
-SELECT a.id, a.invoice_id, a.subscription_id, a.customer_id, a.at, a.test_mode, c.email, m.fingerprint
+SELECT a.id, a.invoice_id, a.subscription_id, a.order_id, a.customer_id, a.at, a.test_mode, c.email, m.fingerprint
 FROM attempts AS a JOIN customers AS c ON c.id = a.customer_id
 LEFT JOIN payment_methods AS m ON m.id = a.payment_method_id
 WHERE a.reference = :reference AND a.gateway = :gateway
@@ -379,10 +386,10 @@ FROM disputes AS d JOIN attempts AS a ON a.id = d.attempt_id WHERE d.id = :id
 _WRITE = text(
     """
 INSERT INTO disputes (
-    id, gateway, gateway_id, attempt_id, invoice_id, subscription_id, customer_id, amount, fee, currency, status,
-    reason, evidence_due_at, opened_at, closed_at, consequence, test_mode
+    id, gateway, gateway_id, attempt_id, invoice_id, subscription_id, order_id, customer_id, amount, fee, currency,
+    status, reason, evidence_due_at, opened_at, closed_at, consequence, test_mode
 ) VALUES (
-    :id, :gateway, :gateway_id, :attempt, :invoice, :subscription, :customer, :amount, :fee, :currency, :status,
+    :id, :gateway, :gateway_id, :attempt, :invoice, :subscription, :order, :customer, :amount, :fee, :currency, :status,
     :reason, :evidence_due_at, :opened_at, :closed_at, CAST(:consequence AS jsonb), :test_mode
 )
 ON CONFLICT (id) DO UPDATE SET
@@ -403,5 +410,11 @@ SELECT f.id FROM fulfilments AS f JOIN disputes AS d ON d.invoice_id = f.invoice
 WHERE d.id = :id AND f.withdrawal = 'due' ORDER BY f.id
 """
 )
-_CONSEQUENCE = text("SELECT subscription_id, gateway_id, consequence FROM disputes WHERE id = :id")
+_CONSEQUENCE = text(
+    """
+SELECT d.gateway_id, d.consequence, array_remove(
+    d.subscription_id || ARRAY(SELECT l.subscription_id FROM order_lines AS l WHERE l.order_id = d.order_id), NULL
+) AS subscriptions FROM disputes AS d WHERE d.id = :id
+"""
+)
 _FOLLOWED = text("UPDATE disputes SET consequence = consequence || CAST(:result AS jsonb) WHERE id = :id")

@@ -94,6 +94,7 @@ class InvoiceLetters:
                 recipient=to.email,
                 at=at,
                 subscription_id=to.subscription_id,
+                order_id=to.order_id,
                 document_id=document,
                 requested_by=request.actor,
                 **columns_of(letter),
@@ -104,7 +105,8 @@ class InvoiceLetters:
 _KNOWN = text("SELECT id FROM messages WHERE id = :id")
 _TO = text(
     """
-SELECT i.customer_id, i.subscription_id, i.issued_at, i.status, c.email, c.first_name, c.last_name, c.company,
+SELECT i.customer_id, i.subscription_id, i.order_id, i.issued_at, i.status, c.email, c.first_name, c.last_name,
+    c.company,
     c.language, c.time_zone
 FROM invoices AS i JOIN customers AS c ON c.id = i.customer_id WHERE i.id = :invoice
 """

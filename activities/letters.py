@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from domain.ids import derive
 from domain.letters import LetterSet, Reader
 from domain.links import ID_PREFIX, Link, LinkKind, LinkMaker, new_link
-from domain.state import Entry, State
+from domain.state import Entry
 from domain.telling import Telling, tellings
 from providers.letters.desk import Letter, compose
 
@@ -21,8 +22,21 @@ def known_as(brand: str, last4: str) -> str:
     return f"{brand} •••• {last4}".strip() if last4 else brand
 
 
+@dataclass(frozen=True, slots=True)
+class LetterSubject:
+    """What letters are about: `id` of the subscription or order, what was sold, the subscription they name.
+
+    `invoice_id`: what is open, to be paid by a link.
+    """
+
+    id: str
+    product: str
+    subscription: str | None = None
+    invoice_id: str | None = None
+
+
 def rows_for(
-    state: State,
+    subject: LetterSubject,
     entries: Sequence[Entry],
     reader: Reader,
     letters: LetterSet,
@@ -35,15 +49,15 @@ def rows_for(
     """
     if not reader.email:
         return []
-    return [_row(state, telling, reader, letters, methods, links) for telling in tellings(entries)]
+    return [_row(subject, telling, reader, letters, methods, links) for telling in tellings(entries)]
 
 
-def _payment_link(state: State, telling: Telling, links: LinkMaker) -> Link | None:
+def _payment_link(subject: LetterSubject, telling: Telling, links: LinkMaker) -> Link | None:
     """By which the open invoice is paid without signing in; made again it is the same."""
-    if links.key is None or state.collecting is None or telling.template not in ASKING_FOR_MONEY:
+    if links.key is None or subject.invoice_id is None or telling.template not in ASKING_FOR_MONEY:
         return None
-    link_id = derive(ID_PREFIX, state.id, str(telling.entry.seq))
-    return new_link(link_id, LinkKind.PAY_INVOICE, state.collecting.invoice_id, telling.entry.at)
+    link_id = derive(ID_PREFIX, subject.id, str(telling.entry.seq))
+    return new_link(link_id, LinkKind.PAY_INVOICE, subject.invoice_id, telling.entry.at)
 
 
 def columns_of(letter: Letter) -> dict[str, Any]:
@@ -60,25 +74,25 @@ def columns_of(letter: Letter) -> dict[str, Any]:
 
 
 def _row(
-    state: State,
+    subject: LetterSubject,
     telling: Telling,
     reader: Reader,
     letters: LetterSet,
     methods: Sequence[tuple[str, str]],
     links: LinkMaker,
 ) -> dict[str, Any]:
-    entry, pays = telling.entry, _payment_link(state, telling, links)
+    entry, pays = telling.entry, _payment_link(subject, telling, links)
     paid_by = dict(methods).get(str(entry.data.get("method_id")))
     facts = {
         **entry.data,
-        "product": state.terms.product_name,
-        "subscription": state.id,
+        "product": subject.product,
+        "subscription": subject.subscription,
         "method": paid_by or next((name for _, name in methods), ""),
         "access_stopped": "access_stopped" in telling.also,
         "payment_link": links.url(pays) if pays is not None else "",
     }
     return {
-        "id": derive("msg", state.id, str(entry.seq)),
+        "id": derive("msg", subject.id, str(entry.seq)),
         "event_seq": entry.seq,
         "recipient": reader.email,
         "at": entry.at.isoformat(),

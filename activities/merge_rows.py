@@ -115,6 +115,8 @@ MOVERS: Final[tuple[Mover, ...]] = (
     _mover("vouchers"),
     _mover("credit_transfers"),
     _mover("fulfilments"),
+    _mover("orders"),
+    _mover("baskets"),
     _mover("redemptions"),
     _mover("customer_discounts"),
     _mover("notes"),

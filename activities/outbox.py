@@ -24,6 +24,7 @@ class NewMessage:
     body: str
     at: datetime
     subscription_id: str | None = None
+    order_id: str | None = None
     refund_id: str | None = None
     resend_of: str | None = None
     requested_by: str | None = None
@@ -43,6 +44,7 @@ async def put(connection: AsyncConnection, message: NewMessage) -> str:
             "id": message.id,
             "customer": message.customer_id,
             "subscription": message.subscription_id,
+            "order": message.order_id,
             "refund": message.refund_id,
             "resend_of": message.resend_of,
             "requested_by": message.requested_by,
@@ -65,11 +67,11 @@ async def put(connection: AsyncConnection, message: NewMessage) -> str:
 _PUT = text(
     """
 INSERT INTO messages (
-    id, customer_id, subscription_id, refund_id, resend_of, requested_by, document_id, audience, template, recipient,
-    subject, body, html, language, template_version, template_trouble, status, at
+    id, customer_id, subscription_id, order_id, refund_id, resend_of, requested_by, document_id, audience, template,
+    recipient, subject, body, html, language, template_version, template_trouble, status, at
 ) VALUES (
-    :id, :customer, :subscription, :refund, :resend_of, :requested_by, :document, :audience, :template, :recipient,
-    :subject, :body, :html, :language, :template_version, :template_trouble, 'pending', :at
+    :id, :customer, :subscription, :order, :refund, :resend_of, :requested_by, :document, :audience, :template,
+    :recipient, :subject, :body, :html, :language, :template_version, :template_trouble, 'pending', :at
 ) ON CONFLICT DO NOTHING
 """
 )

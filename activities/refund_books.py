@@ -180,6 +180,7 @@ def _row(state: RefundState, now: datetime) -> dict[str, Any]:
         "attempt": state.attempt_id,
         "invoice": state.invoice_id,
         "subscription": state.subscription_id,
+        "order": state.order_id,
         "customer": state.customer_id,
         "kind": state.kind.value,
         "void_first": state.void_first,
@@ -206,11 +207,11 @@ def _row(state: RefundState, now: datetime) -> dict[str, Any]:
 _ROW: TextClause = text(
     """
 INSERT INTO refunds AS r (
-    id, attempt_id, invoice_id, subscription_id, customer_id, kind, void_first, amount, currency, gateway,
+    id, attempt_id, invoice_id, subscription_id, order_id, customer_id, kind, void_first, amount, currency, gateway,
     payment_method_id, status, reason, actor, retries, next_try_at, approval_deadline, approved_by, attention,
     requested_at, ended_at, virtual_now, event_seq, test_mode
 ) VALUES (
-    :id, :attempt, :invoice, :subscription, :customer, :kind, :void_first, :amount, :currency, :gateway,
+    :id, :attempt, :invoice, :subscription, :order, :customer, :kind, :void_first, :amount, :currency, :gateway,
     :method, :status, :reason, :actor, :retries, :next_try_at, :deadline, :approved_by, :attention,
     :requested_at, :ended_at, :now, :seq, :test_mode
 ) ON CONFLICT (id) DO UPDATE SET

@@ -47,6 +47,7 @@ async def tell_customer(connection: AsyncConnection, state: RefundState, entry: 
             recipient=row.email,
             at=entry.at,
             subscription_id=state.subscription_id,
+            order_id=state.order_id,
             refund_id=state.id,
             **columns_of(letter),
         ),
@@ -73,6 +74,7 @@ async def tell_staff(connection: AsyncConnection, state: RefundState, entry: Ent
                 ),
                 at=entry.at,
                 subscription_id=state.subscription_id,
+                order_id=state.order_id,
                 refund_id=state.id,
                 audience="staff",
             ),
@@ -81,12 +83,13 @@ async def tell_staff(connection: AsyncConnection, state: RefundState, entry: Ent
 
 _TO = text(
     """
-SELECT c.email, c.first_name, c.last_name, c.company, c.language, c.time_zone, p.name AS product,
+SELECT c.email, c.first_name, c.last_name, c.company, c.language, c.time_zone, coalesce(p.name, o.number) AS product,
     coalesce(m.brand, '') AS brand, coalesce(m.last4, '') AS last4
 FROM attempts AS a
 JOIN customers AS c ON c.id = a.customer_id
-JOIN subscriptions AS s ON s.id = a.subscription_id
-JOIN products AS p ON p.id = s.product_id
+LEFT JOIN subscriptions AS s ON s.id = a.subscription_id
+LEFT JOIN products AS p ON p.id = s.product_id
+LEFT JOIN orders AS o ON o.id = a.order_id
 LEFT JOIN payment_methods AS m ON m.id = coalesce(:method, a.payment_method_id)
 WHERE a.id = :attempt
 """

@@ -52,10 +52,10 @@ class Resends:
 _AGAIN = text(
     """
 INSERT INTO messages (
-    id, customer_id, subscription_id, event_seq, refund_id, resend_of, requested_by, document_id, audience, template,
-    recipient, subject, body, html, language, template_version, template_trouble, status, at
+    id, customer_id, subscription_id, order_id, event_seq, refund_id, resend_of, requested_by, document_id, audience,
+    template, recipient, subject, body, html, language, template_version, template_trouble, status, at
 )
-SELECT :id, customer_id, subscription_id, event_seq, refund_id, id, :actor, document_id, audience, template,
+SELECT :id, customer_id, subscription_id, order_id, event_seq, refund_id, id, :actor, document_id, audience, template,
     :recipient, subject, body, html, language, template_version, template_trouble, 'pending',
     greatest(at, CAST(:at AS timestamptz))
 FROM messages WHERE id = :of

@@ -154,6 +154,15 @@ async def refuse_blacklisted_command(session: AsyncSession, subscription_id: str
     await refuse_blacklisted_card(session, card.fingerprint)
 
 
+async def refuse_blacklisted_payment(session: AsyncSession, customer_id: str, method_id: str | None) -> None:
+    """Raises `Refused` where the blacklist knows the customer of an order that is to be paid, or the card named."""
+    payer = found(await customer(session, customer_id), "customer")
+    await refuse_blacklisted(session, payer)
+    if method_id is not None:
+        card = found(await method(session, payer.payer_id, method_id), "payment method")
+        await refuse_blacklisted_card(session, card.fingerprint)
+
+
 def _mark(body: EntryNew) -> Mark:
     if body.kind == MarkKind.ADDRESS:
         if body.address is None or body.value is not None:

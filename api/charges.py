@@ -33,7 +33,8 @@ class ChargeView(View):
 
     id: str
     invoice_id: str
-    subscription_id: str
+    subscription_id: str | None
+    order_id: str | None
     customer_id: str
     payer_id: str | None
     number: int

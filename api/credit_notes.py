@@ -14,6 +14,7 @@ from api.paging import Listed, PageQuery, listed
 from api.routing import noun
 from api.rows import found
 from domain.credits import FromInvoice, Transfer
+from domain.errors import InvalidInput
 from models.queries_billing import invoice
 from models.queries_credits import CREDIT_NOTES, credit_note, credit_notes
 
@@ -23,7 +24,7 @@ Disposition = Literal["refund", "void", "credit"]
 
 
 class CreditNoteNew(Body):
-    """What of a paid invoice is credited, why, and to which subscription: null is the invoice's own."""
+    """What of a paid invoice is credited, why, and to which subscription: null is the invoice's own, if it has one."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"amount": 500, "reason": "delivered late"}]})
 
@@ -76,6 +77,8 @@ async def credit_invoice(
     async with services.database.session() as session:
         row = found(await invoice(session, invoice_id), "invoice")
     subscription_id = body.subscription_id or row.subscription_id
+    if subscription_id is None:
+        raise InvalidInput("subscription_id", "an order's invoice has none of its own: say which one gets the credit")
     note_id = once.id("cn")
     transfer = Transfer(
         id=once.id("ctr"),

@@ -31,6 +31,7 @@ Key = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 Subject = Literal["customer", "order"]
 TypeName = Literal["text", "number", "date", "choice", "yes_no"]
 Choices = Annotated[list[Name], Field(max_length=CHOICES_MAX)]
+Values = Annotated[dict[str, Any], Field(max_length=FIELDS_MAX)]
 
 CUSTOMER: Final = "customer"
 
@@ -93,7 +94,7 @@ class CustomValuesPatch(Body):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"values": {"shoe_size": 43, "plan": "large"}}]})
 
-    values: Annotated[dict[str, Any], Field(max_length=FIELDS_MAX)]
+    values: Values
 
 
 class CustomValueView(BaseModel):
@@ -210,8 +211,8 @@ async def change_custom_values(
                 customer_id=row.id,
                 actor=caller.name,
                 field=f"custom.{key}",
-                old=_logged(held.get(key)),
-                new=_logged(value),
+                old=logged(held.get(key)),
+                new=logged(value),
             )
             for key, value in changed.items()
         )
@@ -241,10 +242,11 @@ async def _shown(session: AsyncSession, customer_id: str) -> CustomValuesView:
 
 
 def _items(values: Sequence[tuple[CustomField, CustomValue | None]]) -> list[CustomValueView]:
-    return [_item(own, None if value is None else value.value) for own, value in values]
+    return [item_of(own, None if value is None else value.value) for own, value in values]
 
 
-def _item(own: CustomField, value: Value | None) -> CustomValueView:
+def item_of(own: CustomField, value: Value | None) -> CustomValueView:
+    """A field with a value of it, and whether the value fits it still."""
     rule = None if value is None else broken_rule(definition_of(own), value)
     return CustomValueView(
         field_id=own.id,
@@ -258,7 +260,8 @@ def _item(own: CustomField, value: Value | None) -> CustomValueView:
     )
 
 
-def _logged(value: Value | None) -> str | None:
+def logged(value: Value | None) -> str | None:
+    """A value as a line of the log has it."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     return None if value is None else str(value)

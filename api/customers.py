@@ -172,18 +172,22 @@ async def create_customer(body: CustomerNew, services: ServicesDep, once: OnceDe
     """Create a customer. A guest with a verified address goes at once into the one customer who has verified it too."""
     customer_id = once.id("cus")
     async with services.database.session() as session:
-        if body.dunning_policy_id is not None:
-            known(await policy(session, body.dunning_policy_id), "dunning_policy_id", "dunning policy")
-        fields = body.model_dump(exclude={"email_verified"})
-        fields["tax_id"] = await _tax_id(session, body.tax_id, body.tax_status)
-        row = Customer(id=customer_id, invoice_prefix=invoice_prefix_of(customer_id), **fields)
-        row = await add_once(session, row)
+        row = await new_customer(session, customer_id, body)
         if body.email_verified:
             await verify(session, row, caller.name)
         view = CustomerView.model_validate(row)
     if not body.email_verified:
         return view
     return view.model_copy(update={"merged_into": await merge_guests(services, customer_id)})
+
+
+async def new_customer(session: AsyncSession, customer_id: str, body: CustomerNew) -> Customer:
+    """The customer of this request, written once. Raises `InvalidInput`."""
+    if body.dunning_policy_id is not None:
+        known(await policy(session, body.dunning_policy_id), "dunning_policy_id", "dunning policy")
+    fields = body.model_dump(exclude={"email_verified"})
+    fields["tax_id"] = await _tax_id(session, body.tax_id, body.tax_status)
+    return await add_once(session, Customer(id=customer_id, invoice_prefix=invoice_prefix_of(customer_id), **fields))
 
 
 @router.get("/customers")

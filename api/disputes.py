@@ -27,7 +27,8 @@ class DisputeView(View):
     gateway_id: str
     charge_id: str = Field(validation_alias="attempt_id")
     invoice_id: str
-    subscription_id: str
+    subscription_id: str | None
+    order_id: str | None
     customer_id: str
     amount: int
     fee: int

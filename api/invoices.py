@@ -8,7 +8,7 @@ from fastapi import Path, Query
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
-from api.blacklist import refuse_blacklisted_command
+from api.blacklist import refuse_blacklisted_command, refuse_blacklisted_payment
 from api.charges import ChargeView, charge_views
 from api.context import CallerDep, OnceDep, ServicesDep
 from api.credit_notes import CreditNoteView
@@ -21,6 +21,7 @@ from api.rows import found
 from api.subscription_commands import CollectBody
 from domain.errors import Refused
 from domain.messages import CollectNow, Envelope
+from domain.order_messages import OrderEnvelope, Pay
 from models import Invoice, InvoiceLine
 from models.queries_billing import INVOICES, BillingFilter, charges_of, invoice, invoices, lines, message
 from models.queries_credits import notes_of_invoice
@@ -42,7 +43,8 @@ class InvoiceView(View):
     id: str
     number: str
     customer_id: str
-    subscription_id: str
+    subscription_id: str | None
+    order_id: str | None
     cycle: int
     reason: str
     currency: str
@@ -172,11 +174,18 @@ async def pay_invoice(
         row: Invoice = found(await invoice(session, invoice_id), "invoice")
     if row.status != "open":
         raise Refused("not_open", f"This invoice is {row.status}.")
-    command = CollectNow(asked.payment_method_id, PAY_TRIGGER)
-    async with services.database.session() as session:
-        await refuse_blacklisted_command(session, row.subscription_id, command)
-    envelope = Envelope(once.id("cmd"), command, caller.acting(asked.actor), asked.reason, asked.expected_cycle)
-    await services.commands.send(row.subscription_id, envelope)
+    actor = caller.acting(asked.actor)
+    if row.order_id is not None:
+        async with services.database.session() as session:
+            await refuse_blacklisted_payment(session, row.customer_id, asked.payment_method_id)
+        pay = Pay(asked.payment_method_id, trigger=PAY_TRIGGER)
+        await services.commands.orders.send(row.order_id, OrderEnvelope(once.id("cmd"), pay, actor, asked.reason))
+    if row.subscription_id is not None:
+        command = CollectNow(asked.payment_method_id, PAY_TRIGGER)
+        async with services.database.session() as session:
+            await refuse_blacklisted_command(session, row.subscription_id, command)
+        envelope = Envelope(once.id("cmd"), command, actor, asked.reason, asked.expected_cycle)
+        await services.commands.send(row.subscription_id, envelope)
     return await _detail(services, invoice_id)
 
 
@@ -198,13 +207,14 @@ async def _detail(services: ServicesDep, invoice_id: str) -> InvoiceDetail:
                 )
                 for each in rates_of(parts)
             ],
-            lines=[_line(line) for line in parts],
+            lines=[line_view(line) for line in parts],
             charges=await charge_views(session, await charges_of(session, invoice_id)),
             credit_notes=[CreditNoteView.model_validate(note) for note in await notes_of_invoice(session, invoice_id)],
         )
 
 
-def _line(line: InvoiceLine) -> LineView:
+def line_view(line: InvoiceLine) -> LineView:
+    """A line of an invoice as it is shown."""
     names = [name for name in LineView.model_fields if name not in {"tax_percent", "discounts"}]
     return LineView(
         **{name: getattr(line, name) for name in names},

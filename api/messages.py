@@ -39,6 +39,7 @@ class MessageView(View):
     id: str
     customer_id: str | None = Field(description="null: to staff, about no customer")
     subscription_id: str | None
+    order_id: str | None
     event_seq: int | None
     refund_id: str | None
     resend_of: str | None

@@ -20,6 +20,7 @@ from api.fulfilments import FulfilmentView
 from api.invoices import InvoiceView
 from api.logs import ActivityView
 from api.messages import MessageView
+from api.order_views import OrderView
 from api.paging import cursor_of
 from api.payment_methods import MethodView
 from api.refunds import RefundView, refund_view
@@ -36,6 +37,7 @@ from models.queries_customers import CHANGES, changes, customer
 from models.queries_disputes import DISPUTES, disputes
 from models.queries_fulfilment import FULFILMENTS, FulfilmentFilter, fulfilments
 from models.queries_logs import ACTIVITY, LogFilter, activity
+from models.queries_orders import ORDERS, OrderFilter, orders
 from models.queries_refunds import REFUNDS, RefundFilter, refunds
 from models.queries_subscriptions import SUBSCRIPTIONS, Wanted, subscriptions
 from models.queries_tasks import TASKS, TaskFilter, tasks
@@ -109,6 +111,7 @@ class Overview(BaseModel):
     addresses: Part[AddressView] = Field(description="Oldest first")
     payment_methods: Part[MethodView] = Field(description="In their order of use")
     subscriptions: Part[SubscriptionView]
+    orders: Part[OrderView]
     charges: Part[ChargeView] = Field(description="Payment history, with what was paid for children")
     pending_charges: Part[ChargeView] = Field(description="Outcome not known yet, or not settled")
     refunds: Part[RefundView]
@@ -200,6 +203,7 @@ async def _payments(session: AsyncSession, customer_id: str) -> dict[str, Any]:
 async def _billing(session: AsyncSession, customer_id: str) -> dict[str, Any]:
     of = f"customer_id={customer_id}"
     subscribed = await subscriptions(session, Wanted(customer_id=customer_id), after=None, limit=SHOWN_MAX)
+    sold = await orders(session, OrderFilter(customer_id=customer_id), after=None, limit=SHOWN_MAX)
     due = await invoices(session, BillingFilter(customer_id, status=OPEN), after=None, limit=SHOWN_MAX)
     noted = await credit_notes(
         session, customer_id=customer_id, invoice_id=None, disposition=None, test_mode=None, after=None, limit=SHOWN_MAX
@@ -209,6 +213,7 @@ async def _billing(session: AsyncSession, customer_id: str) -> dict[str, Any]:
     left = await balances(session, [each.id for each in given.rows])
     return {
         "subscriptions": _part(subscribed, SUBSCRIPTIONS, SubscriptionView.model_validate, f"/v1/subscriptions?{of}"),
+        "orders": _part(sold, ORDERS, OrderView.model_validate, f"/v1/orders?{of}"),
         "invoices_due": _part(due, INVOICES, InvoiceView.model_validate, f"/v1/invoices?{of}&status={OPEN}"),
         "fulfilments": _part(sent, FULFILMENTS, FulfilmentView.model_validate, f"/v1/fulfilments?{of}"),
         "credit_notes": _part(noted, CREDIT_NOTES, CreditNoteView.model_validate, f"/v1/credit-notes?{of}"),

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import Path, Response
 from pydantic import ConfigDict, Field
 
-from api.context import CallerDep, OnceDep, ServicesDep
+from api.context import CallerDep, OnceDep, Services, ServicesDep
 from api.customers import CustomerId
 from api.fields import Body, Code, Identifier, Instant, Token, View
 from api.notices import collect_open
@@ -64,18 +64,40 @@ async def create_method(
     customer_id: CustomerId, body: MethodNew, services: ServicesDep, once: OnceDep, caller: CallerDep
 ) -> MethodView:
     """Add a method. Open invoices of the customer are tried with it at once."""
-    gateway = services.gateway(body.gateway)
-    details = await gateway.describe(body.token)
+    view = await add_method(services, customer_id, once.id("pm"), body.token, body.gateway, first=body.make_default)
+    await collect_open(services, customer_id, view.id, once, caller.name)
+    return view
+
+
+async def add_method(
+    services: Services,
+    customer_id: str,
+    method_id: str,
+    token: str,
+    gateway_name: str | None,
+    *,
+    first: bool = False,
+    reuse: bool = False,
+) -> MethodView:
+    """The method of this token, written once under this id. Nothing is tried with it.
+
+    `reuse`: where the customer has brought the same token before, that method is it.
+    """
+    gateway = services.gateway(gateway_name)
+    details = await gateway.describe(token)
     if details is None:
         raise InvalidInput("token", f"the gateway {gateway.name} knows no such token", code="unknown_token")
     async with services.database.session() as session:
         payer = found(await customer(session, customer_id, lock=True), "customer")
-        before = [each for each in await methods(session, customer_id) if each.id != once.id("pm")]
+        before = [each for each in await methods(session, customer_id) if each.id != method_id]
+        same = [each for each in before if (each.gateway, each.token) == (gateway.name, details.token)]
+        if reuse and same:
+            return MethodView.model_validate(same[0])
         await admit(session, payer, details.fingerprint, before)
         row = await add_once(
             session,
             PaymentMethod(
-                id=once.id("pm"),
+                id=method_id,
                 customer_id=customer_id,
                 gateway=gateway.name,
                 token=details.token,
@@ -87,11 +109,9 @@ async def create_method(
                 fingerprint=details.fingerprint,
             ),
         )
-        number([row, *before] if body.make_default else [*before, row])
+        number([row, *before] if first else [*before, row])
         await session.flush()
-        view = MethodView.model_validate(row)
-    await collect_open(services, customer_id, view.id, once, caller.name)
-    return view
+        return MethodView.model_validate(row)
 
 
 @router.get("/customers/{customer_id}/payment-methods")

@@ -119,7 +119,8 @@ class PriceNew(Body):
     )
     currency: Currency
     unit_amount: Minor
-    interval: IntervalBody
+    interval: IntervalBody | None = Field(default=None, description="Needed unless `one_time`")
+    one_time: bool = Field(default=False, description="Paid once, in an order; no subscription is made of it")
     trial_days: Annotated[int, Field(ge=0, le=TRIAL_DAYS_MAX)] = 0
     trial_amount: Annotated[Minor, Field(description="Charged when the trial starts; 0 is a free trial")] = 0
     setup_fee: Annotated[Minor, Field(description="Charged once, with the first payment")] = 0
@@ -144,7 +145,8 @@ class PriceView(View):
     option: str
     currency: str
     unit_amount: int
-    interval: IntervalView
+    interval: IntervalView | None
+    one_time: bool
     trial_days: int
     trial_amount: int
     setup_fee: int
@@ -220,7 +222,7 @@ async def archive_product(product_id: ProductId, services: ServicesDep) -> Produ
 async def create_price(body: PriceNew, services: ServicesDep, once: OnceDep) -> PriceView:
     """Create a price point, or the next version of one. Running subscriptions keep the terms they have."""
     fields = body.model_dump(exclude={"interval", "policy"})
-    _check_calendar(body)
+    interval = _interval(body)
     async with services.database.session() as session:
         owner = known(await product(session, body.product_id, lock=True), "product_id", "product")
         if owner.archived_at is not None:
@@ -235,8 +237,8 @@ async def create_price(body: PriceNew, services: ServicesDep, once: OnceDep) -> 
         row = Price(
             id=once.id("price"),
             version=1 if before is None else before.version + 1,
-            interval_count=body.interval.count,
-            interval_unit=body.interval.unit,
+            interval_count=interval.count,
+            interval_unit=interval.unit.value,
             policy=body.policy.model_dump(exclude_unset=True),
             **fields,
         )
@@ -280,23 +282,30 @@ async def _archive(session: AsyncSession, row: Product | Price) -> None:
         await session.flush()
 
 
-def _check_calendar(body: PriceNew) -> None:
-    """The rules between interval and alignment are the calendar's: ask it, for any day."""
+def _interval(body: PriceNew) -> Interval:
+    """Of a price that is paid once it says nothing. The rules of a calendar are the calendar's: ask it, for any day."""
+    if body.one_time:
+        if body.interval is not None or body.trial_days or body.trial_amount or body.setup_fee:
+            raise InvalidInput("one_time", "what is paid once has no interval, trial or set-up fee")
+        return Interval(1, Unit.MONTH)
+    if body.interval is None:
+        raise InvalidInput("interval", "is needed, unless the price is one_time")
     try:
         interval = Interval(body.interval.count, Unit(body.interval.unit))
     except InvalidInput as error:
         raise InvalidInput(f"interval.{error.field}", error.message) from None
     if body.policy.alignment is None:
-        return
+        return interval
     try:
         alignment = Alignment(**body.policy.alignment.model_dump())
         aligned_anchor(datetime(2026, 1, 1, tzinfo=UTC), "UTC", alignment, interval, time())
     except InvalidInput as error:
         path = "policy.alignment" if error.field == "alignment" else f"policy.alignment.{error.field}"
         raise InvalidInput(path, error.message) from None
+    return interval
 
 
 def _price_view(row: Price) -> PriceView:
-    interval = IntervalView(count=row.interval_count, unit=row.interval_unit)
+    interval = None if row.one_time else IntervalView(count=row.interval_count, unit=row.interval_unit)
     shown = {name: getattr(row, name) for name in PriceView.model_fields if name != "interval"}
     return PriceView(interval=interval, **shown)

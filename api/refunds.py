@@ -34,6 +34,7 @@ from domain.refund_messages import (
 from domain.refund_state import RefundKind, RefundPhase
 from models import Attempt, Refund, RefundTry
 from models.queries_billing import charge, invoice
+from models.queries_orders import order
 from models.queries_refunds import (
     REFUNDS,
     RefundFilter,
@@ -116,7 +117,8 @@ class RefundView(View):
     id: str
     charge_id: str
     invoice_id: str
-    subscription_id: str
+    subscription_id: str | None
+    order_id: str | None
     customer_id: str
     kind: str
     void_first: bool
@@ -230,6 +232,23 @@ async def give_back_invoice(
         row = await captured_charge_of(session, invoice_id)
     if row is None:
         raise Refused("not_captured", "Nothing was captured for this invoice: there is nothing to give back.")
+    return await _open(services, _wanted(once, row, RefundMode.VOID_FIRST, body.reason, caller.name, body.amount))
+
+
+@router.post("/orders/{order_id}/give-back", status_code=201)
+async def give_back_order(
+    order_id: Annotated[Identifier, Path(description="Id of the order")],
+    body: GiveBackNew,
+    services: ServicesDep,
+    once: OnceDep,
+    caller: CallerDep,
+) -> RefundDetail:
+    """Give back what an order's charge took, all or a part: by a void, and where that fails by a refund."""
+    async with services.database.session() as session:
+        sold = found(await order(session, order_id), "order")
+        row = None if sold.invoice_id is None else await captured_charge_of(session, sold.invoice_id)
+    if row is None:
+        raise Refused("not_captured", "Nothing was captured for this order: there is nothing to give back.")
     return await _open(services, _wanted(once, row, RefundMode.VOID_FIRST, body.reason, caller.name, body.amount))
 
 

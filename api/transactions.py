@@ -54,7 +54,8 @@ class TransactionView(View):
     charge_id: str | None
     customer_id: str
     invoice_id: str
-    subscription_id: str
+    subscription_id: str | None
+    order_id: str | None
     amount: int
     currency: str
     status: str
@@ -156,7 +157,7 @@ async def get_transaction(transaction_id: TransactionId, services: ServicesDep) 
         payable = owed.status == "open"
         tried = found(await charge(session, charge_id), "charge")
         # A charge that was adopted from a gateway's books may have no timeline.
-        known = await events_of_invoice(session, tried.subscription_id, owed.id)
+        known = await events_of_invoice(session, owed)
         story = await because(session, tried) if known else []
         if row.charge_id is not None:
             story += [
@@ -171,7 +172,7 @@ async def get_transaction(transaction_id: TransactionId, services: ServicesDep) 
             story=story,
             disputes=[DisputeView.model_validate(each) for each in disputed.rows],
             returns=[TransactionView.model_validate(each) for each in returns.rows],
-            again=f"/v1/invoices/{owed.id}/pay" if payable else f"/v1/transactions/{charge_id}/bill-again",
+            again=f"/v1/invoices/{owed.id}/pay" if payable else _anew(row, charge_id),
             links=_links(row, charge_id),
         )
 
@@ -201,6 +202,8 @@ async def bill_again(
         body.description.strip() or f"Invoice {owed.number}, billed again",
         body.payment_method_id,
     )
+    if row.subscription_id is None:
+        raise Refused("billed_by_order", "An order is not billed twice: take a new one.")
     async with services.database.session() as session:
         await refuse_blacklisted_command(session, row.subscription_id, command)
     reason = f"{row.id} is billed again" + (f": {body.reason}" if body.reason else "")
@@ -223,6 +226,11 @@ def _told(kind: str, actor: str, reason: str) -> str:
     """A line of a refund's timeline in words."""
     words = f"{kind.replace('_', ' ').capitalize()} by {actor}"
     return f"{words}: {reason}." if reason else f"{words}."
+
+
+def _anew(row: Transaction, charge_id: str) -> str:
+    """What is paid is not taken again: of a subscription another charge, of an order another order."""
+    return "/v1/orders" if row.subscription_id is None else f"/v1/transactions/{charge_id}/bill-again"
 
 
 def _links(row: Transaction, charge_id: str) -> dict[str, str]:

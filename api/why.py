@@ -13,10 +13,11 @@ from domain.discounts import percent
 from domain.errors import Broken
 from domain.explain import sentence
 from domain.money import Money
-from models import Attempt, Invoice, InvoiceLine, SubscriptionEvent
+from models import Attempt, Invoice, InvoiceLine, OrderEvent, SubscriptionEvent
 from models.queries_billing import events_of_invoice, invoice, lines, messages_of
 from models.queries_catalogue import price
 from models.queries_customers import any_method
+from models.queries_orders import order
 
 TRIGGERS: Final = {
     "due": "The cycle was due by the subscription's own calendar.",
@@ -30,6 +31,8 @@ TRIGGERS: Final = {
     "dunning": "The time of a dunning retry had come.",
     "backup_method": "The method before had declined, so the next one in the customer's order was tried.",
     "change": "The terms were changed in the middle of a period.",
+    "order": "Payment of the order was asked for.",
+    "basket": "The customer paid a basket.",
 }
 
 
@@ -46,11 +49,11 @@ async def because(session: AsyncSession, charge: Attempt) -> list[Because]:
     owed = await invoice(session, charge.invoice_id)
     if owed is None:
         raise Broken(f"charge {charge.id} has no invoice")
-    timeline = await events_of_invoice(session, charge.subscription_id, owed.id)
-    told = await messages_of(session, charge.customer_id, charge.subscription_id, [event.seq for event in timeline])
+    timeline = await events_of_invoice(session, owed)
+    told = await messages_of(session, owed, [event.seq for event in timeline])
     return [
         Because(what="trigger", text=TRIGGERS.get(charge.trigger, charge.trigger), at=charge.at),
-        await _terms(session, timeline),
+        await _terms(session, owed, timeline),
         *_amounts(owed, await lines(session, owed.id)),
         await _method(session, charge),
         _gateway(charge),
@@ -62,8 +65,12 @@ async def because(session: AsyncSession, charge: Attempt) -> list[Because]:
     ]
 
 
-async def _terms(session: AsyncSession, timeline: Sequence[SubscriptionEvent]) -> Because:
+async def _terms(session: AsyncSession, owed: Invoice, timeline: Sequence[SubscriptionEvent | OrderEvent]) -> Because:
     """The terms in force when the invoice was issued: a price point is never edited, so its id tells them all."""
+    if owed.order_id is not None:
+        sold = await order(session, owed.order_id)
+        name = owed.order_id if sold is None else f"{sold.number}, taken by {sold.agent}"
+        return Because(what="terms", text=f"What was agreed in order {name}.", at=owed.issued_at)
     issued = next((event for event in timeline if event.kind == "invoice_issued"), None)
     agreed = None if issued is None else await price(session, issued.data["price_id"])
     if issued is None or agreed is None:

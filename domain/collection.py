@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import assert_never
+from typing import TypeVar, assert_never
 
 from domain.declines import DeclineKind
 from domain.dunning import is_exhausted, round_failed
@@ -14,6 +14,7 @@ from domain.facts import ActionRequired, Charged, Declined, NeverArrived, NoMeth
 from domain.invoicing import grant, priced, waiting_lines
 from domain.ledger import with_taxes
 from domain.money import Money
+from domain.order_state import OrderState
 from domain.plan import missed_before, pass_over
 from domain.state import SYSTEM, Access, Collecting, Entry, EntryData, InvoiceReason, Phase, State, Status
 from domain.steps import AskGateway, Charge
@@ -35,6 +36,9 @@ LOOKUPS_BEFORE_ATTENTION = 4
 PARKED_BEFORE_ATTENTION = 6
 ACTION_TIME_MAX = timedelta(hours=24)
 ACTION_EXPIRED = "authentication_expired"
+
+# Whose invoice is being collected: a subscription's or an order's.
+Debtor = TypeVar("Debtor", State, OrderState)
 
 
 def when_to_act(collecting: Collecting) -> tuple[datetime, Charge | AskGateway] | None:
@@ -62,7 +66,7 @@ def is_outcome_open(collecting: Collecting | None) -> bool:
     return collecting is not None and collecting.phase in {Phase.UNKNOWN, Phase.ACTION}
 
 
-def settle(state: State, outcome: Outcome, now: datetime) -> State:  # noqa: PLR0911 - one return per outcome
+def settle(state: State, outcome: Outcome, now: datetime) -> State:
     """The state after this outcome of the running attempt. An outcome of another attempt changes nothing."""
     collecting = state.collecting
     if collecting is None or outcome.attempt != collecting.attempt:
@@ -77,6 +81,17 @@ def settle(state: State, outcome: Outcome, now: datetime) -> State:  # noqa: PLR
             if collecting.reason is InvoiceReason.ONE_OFF:
                 return _void(state, collecting, now)
             return _round_over(state, collecting, outcome.policy, now)
+        case Parked() | NeverArrived() | Unknown() | ActionRequired():
+            return wait_for_answer(state, collecting, outcome, now)
+        case _:
+            assert_never(outcome)
+
+
+def wait_for_answer(
+    state: Debtor, collecting: Collecting, outcome: Parked | NeverArrived | Unknown | ActionRequired, now: datetime
+) -> Debtor:
+    """The attempt has no final outcome yet: when it is sent again or asked for."""
+    match outcome:
         case Parked():
             return _parked(state, collecting, outcome.gateway, now)
         case NeverArrived():
@@ -270,7 +285,7 @@ def end(state: State, now: datetime, *, actor: str, reason: str) -> State:
     )
 
 
-def _parked(state: State, collecting: Collecting, gateway: str, now: datetime) -> State:
+def _parked(state: Debtor, collecting: Collecting, gateway: str, now: datetime) -> Debtor:
     if collecting.parked == 0:
         state = state.note(now, "gateway_down", gateway=gateway, invoice_id=collecting.invoice_id)
     until = now + _backoff(PARKED_BACKOFF, collecting.parked)
@@ -278,7 +293,7 @@ def _parked(state: State, collecting: Collecting, gateway: str, now: datetime) -
     return replace(state, collecting=parked)
 
 
-def _unknown(state: State, collecting: Collecting, gateway: str, now: datetime) -> State:
+def _unknown(state: Debtor, collecting: Collecting, gateway: str, now: datetime) -> Debtor:
     if collecting.phase is not Phase.UNKNOWN:
         state = state.note(
             now, "outcome_unknown", gateway=gateway, invoice_id=collecting.invoice_id, attempt=collecting.attempt
@@ -289,7 +304,7 @@ def _unknown(state: State, collecting: Collecting, gateway: str, now: datetime) 
     return replace(state, collecting=asked)
 
 
-def _action_required(state: State, collecting: Collecting, action: ActionRequired, now: datetime) -> State:
+def _action_required(state: Debtor, collecting: Collecting, action: ActionRequired, now: datetime) -> Debtor:
     if collecting.phase is not Phase.ACTION:
         deadline = now + ACTION_TIME_MAX
         state = state.note(

@@ -20,6 +20,7 @@ SENTENCES = MappingProxyType(
     {
         "created": "Created; starts {starts_at}.",
         "started": "Started.",
+        "cycle_prepaid": "Cycle {cycle} was paid with its order: {amount}.",
         "taken_over": "Taken over from another system; cycle {first_cycle} is the first billed here.",
         "trial_started": "Trial started; it ends {until}.",
         "trial_moved": "Trial moved; it ends {until}.",
@@ -44,7 +45,7 @@ SENTENCES = MappingProxyType(
         "customer_set": "Goes on under customer {after}; before, it was {before}.",
         "collection_asked": "Collection asked for now: {trigger}.",
         "charge_asked": "Charge of {amount} asked for: {description}.",
-        "invoice_voided": "Invoice of {amount} voided: the charge failed.",
+        "invoice_voided": "Invoice of {amount} voided: nothing is owed on it.",
         "invoice_written_off": "Invoice written off: {amount}.",
         "cycle_skipped": "Cycle {cycle} skipped.",
         "cycles_not_billed": "{span} not billed: {why}.",
@@ -71,6 +72,19 @@ SENTENCES = MappingProxyType(
         "hold_placed": "Put on hold by {owner} until {expires_at}.",
         "hold_released": "Hold released.",
         "hold_expired": "Hold expired.",
+        "order_created": "Order of {lines} lines taken; {total} due when it is placed.",
+        "lines_changed": "Order changed, revision {revision}: {lines} lines, {total} due when it is placed.",
+        "order_placed": "Order placed; the customer pays later.",
+        "payment_asked": "Payment asked for.",
+        "order_paid": "Order paid: {amount}.",
+        "subscription_started": "Line {position} started subscription {subscription_id}.",
+        "order_lapsed": "Nobody paid in time: the order lapsed.",
+        "cancel_asked": "Cancellation asked for.",
+        "subscription_ended": "Subscription {subscription_id} ended.",
+        "subscription_kept": "Subscription {subscription_id} was not ended: {code}.",
+        "money_back": "The money goes back: refund {refund_id}, {status}.",
+        "money_kept": "No money goes back: {code}.",
+        "order_canceled": "Order cancelled.",
     }
 )
 
@@ -107,7 +121,9 @@ _WORDS = MappingProxyType(
     }
 )
 
-_CAUSES = MappingProxyType({"trial": "the trial", "change": "a change in cycle {cycle}", "one_off": "a charge by hand"})
+_CAUSES = MappingProxyType(
+    {"trial": "the trial", "change": "a change in cycle {cycle}", "one_off": "a charge by hand", "order": "the order"}
+)
 
 WHATS = MappingProxyType(
     {

@@ -17,7 +17,7 @@ from domain.discounts import in_force
 from domain.dunning import grace_ended
 from domain.facts import Fact, Recorded, TimePassed
 from domain.invoicing import credit_unused, cycle_charges, last_billed, open_invoice, price_of_period, priced
-from domain.messages import Start
+from domain.messages import Prepaid, Start
 from domain.money import Money
 from domain.plan import (
     CATCH_UP_AFTER,
@@ -33,7 +33,19 @@ from domain.plan import (
 )
 from domain.price_commands import use_discounts, with_discount
 from domain.pricing import discount_lines
-from domain.state import Access, InvoiceReason, Line, LineKind, Phase, State, Status
+from domain.state import (
+    SYSTEM,
+    Access,
+    Entry,
+    EntryData,
+    InvoiceReason,
+    Line,
+    LineKind,
+    PeriodPrice,
+    Phase,
+    State,
+    Status,
+)
 from domain.steps import AskGateway, Charge, End, Record, Step, Tick, Wait
 from domain.terms import CatchUp, Trigger
 
@@ -60,8 +72,11 @@ def begin(start: Start, now: datetime) -> State:
         notice_days=start.notice_days,
         recent_commands=(start.request_id,) if start.request_id else (),
         tax=start.tax,
+        order_id=start.order_id,
+        prepaid=start.prepaid,
     )
-    state = state.note(now, "created", actor=start.actor, starts_at=started_at.isoformat())
+    sold: EntryData = {} if start.order_id is None else {"order_id": start.order_id}
+    state = state.note(now, "created", actor=start.actor, also=sold, starts_at=started_at.isoformat())
     for discount in start.discounts:
         state = with_discount(state, discount, now, actor=start.actor, reason="")
     return state
@@ -207,12 +222,15 @@ def _start(state: State, now: datetime) -> State:
         return state.note(now, "taken_over", first_cycle=state.cycle)
     trial_days = state.terms.trial_days
     if trial_days == 0:
-        state = begin_cycles(state, state.started_at)
-        return replace(state.note(now, "started"), status=Status.ACTIVE)
+        state = replace(begin_cycles(state, state.started_at).note(now, "started"), status=Status.ACTIVE)
+        return state if state.prepaid is None else _enter_prepaid(state, state.prepaid, now)
     trial_end = days_later(state.started_at, trial_days, state.zone)
     state = begin_cycles(replace(state, trial_end=trial_end), trial_end)
     state = replace(state, status=Status.TRIALING)
     state = state.note(now, "trial_started", until=trial_end.isoformat())
+    if state.prepaid is not None:
+        state = _prepaid(state, state.prepaid, 0, now)
+        return replace(state, access=Access.ACTIVE, prepaid=None)
     if state.terms.trial_amount == 0:
         return replace(state, access=Access.ACTIVE)
     return open_invoice(
@@ -227,6 +245,35 @@ def trial_lines(state: State, now: datetime) -> tuple[Line, ...]:
     line = Line(LineKind.TRIAL, name, 1, terms.trial_amount, tax_category=terms.tax_category)
     lasting = [one for one in in_force(state.discounts, now, terms.product_id) if not one.is_counted]
     return discount_lines((line,), lasting, state.currency)
+
+
+def _enter_prepaid(state: State, prepaid: Prepaid, now: datetime) -> State:
+    """The first period begins without an invoice of its own: the order's has paid for it and for the set-up fee."""
+    cycle = state.cycle
+    how = prepaid.treatment
+    state = replace(
+        enter_period(state),
+        paid_for_period=prepaid.amount,
+        period_price=None if how is None else PeriodPrice(prepaid.amount, (), how),
+        setup_fee_billed=True,
+        access=Access.ACTIVE,
+        prepaid=None,
+    )
+    return _prepaid(state, prepaid, cycle, now)
+
+
+def _prepaid(state: State, prepaid: Prepaid, cycle: int, now: datetime) -> State:
+    """What was paid with the order; a paid trial is cycle 0. What is physical ships, as with a cycle of its own."""
+    data: EntryData = {
+        "cycle": cycle,
+        "amount": prepaid.amount,
+        "currency": state.currency,
+        "invoice_id": prepaid.invoice_id,
+        "order_id": state.order_id,
+    }
+    if state.terms.physical and prepaid.invoice_id is not None:
+        data["ships"] = True
+    return state.enter(Entry(state.seq + 1, now, "cycle_prepaid", SYSTEM, "", data))
 
 
 def open_cycle(state: State, now: datetime) -> State:

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Literal
 
 from domain.discounts import Discount
-from domain.tax import NO_TAX, TaxTerms
+from domain.tax import NO_TAX, TaxTerms, Treatment
 from domain.terms import Terms, Trigger
 
 
@@ -286,9 +286,23 @@ class Envelope:
 
 
 @dataclass(frozen=True, slots=True)
+class Prepaid:
+    """What the first cycle, or the paid trial, was paid with: the order's invoice (None: it was for nothing).
+
+    `amount`: the part of it that pays for the first period, before tax is put on top, in minor units; it caps later
+    credits. `treatment`: how it was taxed.
+    """
+
+    invoice_id: str | None
+    amount: int
+    treatment: Treatment | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Start:
     """Begin a subscription. `start_at` None means now; `bill_from` is an import's cut-over: no period that
     began before it is billed. Times are aware UTC. `request_id` is the identity of the request that asked for it.
+    `order_id`: the order it was sold by, which has paid for its beginning where `prepaid` says so.
     """
 
     id: str
@@ -305,3 +319,5 @@ class Start:
     request_id: str | None = None
     discounts: tuple[Discount, ...] = ()
     tax: TaxTerms = NO_TAX
+    order_id: str | None = None
+    prepaid: Prepaid | None = None

@@ -82,7 +82,8 @@ class InvoicePaper:
     seller: Seller
     buyer: tuple[str, ...]
     buyer_tax_id: str
-    subscription: str
+    subscription: str | None
+    order: str | None
     lines: tuple[PaperLine, ...]
     total: int
     credit_applied: int

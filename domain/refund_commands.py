@@ -45,7 +45,7 @@ class Returnable:
 
     attempt_id: str
     invoice_id: str
-    subscription_id: str
+    subscription_id: str | None
     customer_id: str
     zone: str
     gateway: str
@@ -59,6 +59,7 @@ class Returnable:
     disputed: str | None
     method_fits: bool
     test_mode: bool
+    order_id: str | None = None
 
     @property
     def left(self) -> int:
@@ -103,6 +104,7 @@ def opened(
         attempt_id=charge.attempt_id,
         invoice_id=charge.invoice_id,
         subscription_id=charge.subscription_id,
+        order_id=charge.order_id,
         customer_id=charge.customer_id,
         zone=charge.zone,
         gateway=charge.gateway,

@@ -54,7 +54,7 @@ class RefundState:
     id: str
     attempt_id: str
     invoice_id: str
-    subscription_id: str
+    subscription_id: str | None
     customer_id: str
     zone: str
     gateway: str
@@ -85,6 +85,7 @@ class RefundState:
     seq: int = 0
     journal: tuple[Entry, ...] = ()
     recent_commands: tuple[str, ...] = ()
+    order_id: str | None = None
 
     @property
     def status(self) -> str:

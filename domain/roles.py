@@ -52,6 +52,12 @@ _TABLE: Final[tuple[tuple[tuple[Role, ...], tuple[str, ...]], ...]] = (
     (_AGENTS, ("cancel", "undo_cancel", "restart", "extend_trial", "restart_trial", "end_trial", "stop_trial")),
     (_AGENTS, ("charge", "preview_charge", "force_bill", "collect", "pay_invoice", "send_invoice", "bill_again")),
     (_AGENTS, ("create_payment_link", "create_card_update_link", "revoke_link")),
+    # Selling. How far below the catalogue an agent may go is the merchant's rule; a lead may go further.
+    (
+        _AGENTS,
+        ("create_order", "change_order_lines", "place_order", "pay_order", "cancel_order", "change_order_values"),
+    ),
+    (_AGENTS, ("preview_order_cancel", "give_back_order")),
     # From whom nothing is taken any more.
     (_LEADS, ("blacklist_payer", "unlist_payer")),
     # Giving money back. A refund above the merchant's limit waits for a lead, who must be another one.

@@ -13,6 +13,7 @@ from enum import StrEnum
 from domain.calendar import Anchor, Period
 from domain.discounts import Discount, DiscountShare
 from domain.ids import derive
+from domain.messages import Prepaid
 from domain.tax import NO_TAX, STANDARD, TaxShare, TaxTerms, Treatment
 from domain.terms import DunningTerms, Terms, Trigger
 
@@ -60,12 +61,13 @@ class Phase(StrEnum):
 
 
 class InvoiceReason(StrEnum):
-    """Why an invoice exists; unique per subscription and cycle."""
+    """Why an invoice exists; unique per subscription and cycle, or the invoice of an order."""
 
     CYCLE = "cycle"
     TRIAL = "trial"
     CHANGE = "change"
     ONE_OFF = "one_off"
+    ORDER = "order"
 
 
 class LineKind(StrEnum):
@@ -76,6 +78,7 @@ class LineKind(StrEnum):
     PRORATION_CREDIT = "proration_credit"
     PRORATION_CHARGE = "proration_charge"
     ONE_OFF = "one_off"
+    ITEM = "item"
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +256,7 @@ class State:
     and the one before still ran. `triggered_at`: an outside trigger has called for all that is due until then;
     `triggered_by` is the billing run that called. `discounts` and `tax` are pinned here and decide every later invoice;
     `period_price` says what the period billed last costs by them (None: what the terms say).
+    `prepaid` until it has begun: what an order has paid of it.
     """
 
     id: str
@@ -298,6 +302,8 @@ class State:
     discounts: tuple[Discount, ...] = ()
     tax: TaxTerms = NO_TAX
     period_price: PeriodPrice | None = None
+    order_id: str | None = None
+    prepaid: Prepaid | None = None
 
     @property
     def currency(self) -> str:

@@ -29,6 +29,7 @@ from models.links import CustomerLink
 from models.logins import CustomerLogin, LoginPlace
 from models.logs import AccessLine, ActivityLine
 from models.merges import Merge, MergeMove
+from models.orders import Basket, Order, OrderCustomValue, OrderEvent, OrderLine
 from models.people import Person, PersonSession, RecoveryCode, SignInPlace, SignInThrottle
 from models.price_moves import PriceMove, PriceMoveItem
 from models.refunds import CreditNote, Refund, RefundEvent, RefundTry
@@ -44,6 +45,7 @@ __all__ = [
     "ApiKey",
     "Attempt",
     "Base",
+    "Basket",
     "BillingRun",
     "BillingRunItem",
     "BlacklistEntry",
@@ -85,6 +87,10 @@ __all__ = [
     "Message",
     "Note",
     "NoteVersion",
+    "Order",
+    "OrderCustomValue",
+    "OrderEvent",
+    "OrderLine",
     "PaymentMethod",
     "Person",
     "PersonSession",

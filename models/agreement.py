@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from domain.calendar import Alignment, Interval, MonthEnd, Unit
+from domain.errors import InvalidInput
 from domain.proration import Basis
 from domain.terms import CatchUp, Terms
 from models.catalogue import Price, Product
@@ -14,6 +15,8 @@ def terms_of(price: Price, product: Product, quantity: int, *, trial_days: int |
     The keys of `Price.policy` are the fields of `Terms` of the same name; what is not set takes the default of
     `docs/policies.md`.
     """
+    if price.one_time:
+        raise InvalidInput("price_id", "this price is paid once, in an order; it has no interval")
     policy = price.policy
     alignment = policy.get("alignment")
     return Terms(

@@ -66,7 +66,7 @@ class SubscriptionEvent(Base):
 
 
 class Invoice(Base):
-    """What is owed for one cycle and reason. `number` is gapless within the customer's series.
+    """What is owed for one cycle and reason, or for an order. `number` is gapless within the customer's series.
 
     `subtotal` is what the lines say, `discount` what is off, `tax` what of the total is tax, `taxes` by place.
     `sequence` tells apart several changes billed within one cycle. `credited` is what credit notes correct, or will
@@ -76,7 +76,9 @@ class Invoice(Base):
     __tablename__ = "invoices"
     __table_args__ = (
         UniqueConstraint("subscription_id", "cycle", "reason", "sequence"),
+        UniqueConstraint("order_id", "sequence"),
         UniqueConstraint("number"),
+        CheckConstraint("(subscription_id IS NULL) <> (order_id IS NULL)", name="of_one"),
         CheckConstraint("total = amount_due + credit_applied OR total < 0", name="adds_up"),
         CheckConstraint("status IN ('open', 'paid', 'uncollectible', 'void')", name="status"),
         CheckConstraint("credited BETWEEN 0 AND greatest(total, 0)", name="credited"),
@@ -88,7 +90,8 @@ class Invoice(Base):
     id: Mapped[Id] = mapped_column(primary_key=True)
     number: Mapped[str]
     customer_id: Mapped[Id] = mapped_column(ForeignKey("customers.id"))
-    subscription_id: Mapped[Id]
+    subscription_id: Mapped[Id | None]
+    order_id: Mapped[Id | None]
     cycle: Mapped[int]
     reason: Mapped[str]
     sequence: Mapped[int] = mapped_column(server_default="0")
@@ -165,6 +168,7 @@ class Attempt(Base):
     __table_args__ = (
         UniqueConstraint("invoice_id", "number"),
         UniqueConstraint("reference"),
+        CheckConstraint("(subscription_id IS NULL) <> (order_id IS NULL)", name="of_one"),
         CheckConstraint("returned BETWEEN 0 AND amount", name="returned"),
         Index("ix_attempts_at", "at", "recorded_at", "id"),
         Index("ix_attempts_customer", "customer_id", "at"),
@@ -180,7 +184,8 @@ class Attempt(Base):
 
     id: Mapped[Id] = mapped_column(primary_key=True)
     invoice_id: Mapped[Id] = mapped_column(ForeignKey("invoices.id"))
-    subscription_id: Mapped[Id]
+    subscription_id: Mapped[Id | None]
+    order_id: Mapped[Id | None]
     customer_id: Mapped[Id]
     payer_id: Mapped[Id | None]
     number: Mapped[int]
@@ -273,6 +278,7 @@ class Message(Base):
     id: Mapped[Id] = mapped_column(primary_key=True)
     customer_id: Mapped[Id | None] = mapped_column(ForeignKey("customers.id"))
     subscription_id: Mapped[Id | None]
+    order_id: Mapped[Id | None]
     event_seq: Mapped[int | None]
     refund_id: Mapped[Id | None]
     resend_of: Mapped[Id | None]

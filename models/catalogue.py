@@ -33,7 +33,8 @@ class Product(Base):
 class Price(Base):
     """One price point of a product, never edited: a new amount is a new version with a new id.
 
-    `policy` holds the choices of `docs/policies.md` that a price point may set.
+    `one_time`: bought once, in an order; its interval says nothing. `policy` holds the choices of `docs/policies.md`
+    that a price point may set.
     """
 
     __tablename__ = "prices"
@@ -56,6 +57,7 @@ class Price(Base):
     trial_amount: Mapped[Minor] = mapped_column(server_default="0")
     setup_fee: Mapped[Minor] = mapped_column(server_default="0")
     tax_category: Mapped[str] = mapped_column(server_default="standard")
+    one_time: Mapped[bool] = mapped_column(server_default="false")
     policy: Mapped[Json] = mapped_column(server_default=text("'{}'::jsonb"))
     created_at: Mapped[Recorded]
     archived_at: Mapped[Instant | None]

@@ -40,6 +40,7 @@ class Dispute(Base):
     __tablename__ = "disputes"
     __table_args__ = (
         CheckConstraint("amount > 0", name="amount"),
+        CheckConstraint("(subscription_id IS NULL) <> (order_id IS NULL)", name="of_one"),
         CheckConstraint("fee >= 0", name="fee"),
         CheckConstraint("status IN ('opened', 'evidence_due', 'won', 'lost')", name="status"),
         UniqueConstraint("gateway", "gateway_id"),
@@ -53,7 +54,8 @@ class Dispute(Base):
     gateway_id: Mapped[str]
     attempt_id: Mapped[Id] = mapped_column(ForeignKey("attempts.id"))
     invoice_id: Mapped[Id] = mapped_column(ForeignKey("invoices.id"))
-    subscription_id: Mapped[Id]
+    subscription_id: Mapped[Id | None]
+    order_id: Mapped[Id | None]
     customer_id: Mapped[Id] = mapped_column(ForeignKey("customers.id"))
     amount: Mapped[Minor]
     fee: Mapped[Minor] = mapped_column(server_default="0")

@@ -11,6 +11,7 @@ from sqlalchemy import false, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.billing import Attempt, Invoice, InvoiceLine, LedgerEntry, LedgerPosting, Message, SubscriptionEvent
+from models.orders import OrderEvent
 from models.paging import KeyPart, Keyset, Page, page
 from models.queries_customers import whole
 
@@ -117,30 +118,30 @@ async def charges(
     return await page(session, statement, CHARGES, after=after, limit=limit)
 
 
-async def events_of_invoice(
-    session: AsyncSession, subscription_id: str, invoice_id: str
-) -> Sequence[SubscriptionEvent]:
-    """The lines of the timeline that speak of this invoice."""
+async def events_of_invoice(session: AsyncSession, owed: Invoice) -> Sequence[SubscriptionEvent | OrderEvent]:
+    """The lines of the timeline, its subscription's or its order's, that speak of this invoice."""
+    if owed.order_id is not None:
+        own = OrderEvent.order_id == owed.order_id, OrderEvent.data["invoice_id"].astext == owed.id
+        return (await session.scalars(select(OrderEvent).where(*own).order_by(OrderEvent.seq))).all()
     statement = (
         select(SubscriptionEvent)
         .where(
-            SubscriptionEvent.subscription_id == subscription_id,
-            SubscriptionEvent.data["invoice_id"].astext == invoice_id,
+            SubscriptionEvent.subscription_id == owed.subscription_id,
+            SubscriptionEvent.data["invoice_id"].astext == owed.id,
         )
         .order_by(SubscriptionEvent.seq)
     )
     return (await session.scalars(statement)).all()
 
 
-async def messages_of(
-    session: AsyncSession, customer_id: str, subscription_id: str, events: Sequence[int]
-) -> Sequence[Message]:
-    """The messages that told of these lines of a timeline."""
+async def messages_of(session: AsyncSession, owed: Invoice, events: Sequence[int]) -> Sequence[Message]:
+    """The messages that told of these lines of the timeline of the invoice's subscription, or order."""
     statement = (
         select(Message)
         .where(
-            Message.customer_id == customer_id,
-            Message.subscription_id == subscription_id,
+            Message.customer_id == owed.customer_id,
+            Message.subscription_id.is_not_distinct_from(owed.subscription_id),
+            Message.order_id.is_not_distinct_from(owed.order_id),
             Message.event_seq.in_(events),
         )
         .order_by(Message.at, Message.id)

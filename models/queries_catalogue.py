@@ -25,6 +25,12 @@ async def price(session: AsyncSession, price_id: str) -> Price | None:
     return await session.get(Price, price_id)
 
 
+async def prices_with_products(session: AsyncSession, price_ids: list[str]) -> dict[str, tuple[Price, Product]]:
+    """Each of these prices that there is, with what it is the price of. One statement."""
+    statement = select(Price, Product).join(Product, Product.id == Price.product_id).where(Price.id.in_(price_ids))
+    return {row[0].id: (row[0], row[1]) for row in await session.execute(statement)}
+
+
 async def policy(session: AsyncSession, policy_id: str) -> DunningPolicy | None:
     return await session.get(DunningPolicy, policy_id)
 

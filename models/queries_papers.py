@@ -13,12 +13,14 @@ from domain.papers import InvoicePaper, PaperLine, PaperNote, PaperPayment, Pape
 from models.billing import Attempt, Invoice, InvoiceLine
 from models.customers import Address, Customer, PaymentMethod
 from models.merges import MergeMove
+from models.orders import Order
 from models.queries_business import SELLER, seller_of
 from models.queries_merges import owner_when_issued
 from models.refunds import CreditNote
 from models.tasks import BusinessPolicyChange
 
 APPROVED: Final = "approved"
+_NUMBER: Final = select(Order.number)
 
 
 async def invoice_paper(session: AsyncSession, invoice_id: str) -> InvoicePaper | None:
@@ -52,6 +54,7 @@ async def invoice_paper(session: AsyncSession, invoice_id: str) -> InvoicePaper 
         buyer=await _buyer(session, customer),
         buyer_tax_id=customer.tax_id or "",
         subscription=row.subscription_id,
+        order=None if row.order_id is None else await session.scalar(_NUMBER.where(Order.id == row.order_id)),
         lines=tuple(
             PaperLine(
                 line.description,

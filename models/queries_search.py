@@ -46,6 +46,8 @@ _EXACT: Final = text(
     UNION ALL (SELECT coalesce(merged_into, id), 'external_id', 2 FROM customers
         WHERE external_id = CAST(:text AS text))
     UNION ALL (SELECT customer_id, 'invoice_number', 3 FROM invoices WHERE number = upper(CAST(:text AS text)))
+    UNION ALL (SELECT customer_id, 'order_number', 3 FROM orders WHERE number = upper(CAST(:text AS text)))
+    UNION ALL (SELECT customer_id, 'order_number', 4 FROM orders WHERE external_id = CAST(:text AS text))
     UNION ALL (SELECT customer_id, 'subscription_id', 4 FROM subscriptions WHERE id = CAST(:text AS text))
     UNION ALL (SELECT customer_id, 'subscription_id', 4 FROM subscriptions WHERE external_id = CAST(:text AS text))
     UNION ALL (SELECT coalesce(merged_into, id), 'email', 5 FROM customers

@@ -93,11 +93,11 @@ async def with_open_invoice(session: AsyncSession, customer_id: str) -> Sequence
     statement = (
         select(Invoice.subscription_id)
         .join(Customer, Customer.id == Invoice.customer_id)
-        .where(or_(own, children), Invoice.status == "open")
+        .where(or_(own, children), Invoice.status == "open", Invoice.subscription_id.is_not(None))
         .distinct()
         .order_by(Invoice.subscription_id)
     )
-    return (await session.scalars(statement)).all()
+    return [each for each in await session.scalars(statement) if each is not None]
 
 
 async def events(

@@ -54,7 +54,8 @@ class Transaction:
     charge_id: str | None
     customer_id: str
     invoice_id: str
-    subscription_id: str
+    subscription_id: str | None
+    order_id: str | None
     amount: int
     currency: str
     status: str
@@ -169,7 +170,17 @@ def _returns() -> _Source:
 
 
 def _same_named(table: type[Attempt | Refund], *more: str) -> dict[str, Any]:
-    names = ("id", "customer_id", "invoice_id", "subscription_id", "amount", "currency", "status", "gateway")
+    names = (
+        "id",
+        "customer_id",
+        "invoice_id",
+        "subscription_id",
+        "order_id",
+        "amount",
+        "currency",
+        "status",
+        "gateway",
+    )
     return {name: getattr(table, name) for name in (*names, "test_mode", *more)}
 
 

@@ -24,6 +24,7 @@ class Refund(Base):
     __tablename__ = "refunds"
     __table_args__ = (
         CheckConstraint("amount > 0", name="amount"),
+        CheckConstraint("(subscription_id IS NULL) <> (order_id IS NULL)", name="of_one"),
         CheckConstraint("kind IN ('void', 'refund')", name="kind"),
         CheckConstraint(
             "status IN ('awaiting_approval', 'pending', 'queued', 'unknown', 'succeeded', 'failed', 'canceled',"
@@ -46,7 +47,8 @@ class Refund(Base):
     id: Mapped[Id] = mapped_column(primary_key=True)
     attempt_id: Mapped[Id] = mapped_column(ForeignKey("attempts.id"))
     invoice_id: Mapped[Id] = mapped_column(ForeignKey("invoices.id"))
-    subscription_id: Mapped[Id]
+    subscription_id: Mapped[Id | None]
+    order_id: Mapped[Id | None]
     customer_id: Mapped[Id] = mapped_column(ForeignKey("customers.id"))
     kind: Mapped[str]
     void_first: Mapped[bool] = mapped_column(server_default="false")

@@ -18,6 +18,7 @@ from models.letters import ReceivedMail
 from models.links import CustomerLink
 from models.logins import CustomerLogin, LoginPlace
 from models.merges import Merge
+from models.orders import Basket, Order
 from models.relations import Note, NoteVersion, PointMovement, Review
 from models.search import CustomerSearch, CustomValue
 from models.tasks import Task
@@ -45,7 +46,16 @@ GOES: Final[tuple[type[Base], ...]] = (
     Task,
 )
 # One row of these, and something was billed, promised or ordered.
-BILLED: Final[tuple[type[Base], ...]] = (Attempt, CreditTransfer, Invoice, LedgerEntry, Subscription, Voucher)
+BILLED: Final[tuple[type[Base], ...]] = (
+    Attempt,
+    Basket,
+    CreditTransfer,
+    Invoice,
+    LedgerEntry,
+    Order,
+    Subscription,
+    Voucher,
+)
 # They hang on a charge or an invoice, so there is none where there is none of those.
 IMPLIED: Final = ("credit_notes", "disputes", "fulfilments", "refunds")
 # They hold the id and nothing else of the person: what was done stays known, and what a gateway reported.

@@ -20,6 +20,7 @@ from domain.declines import in_words
 from domain.errors import InvalidInput, Refused
 from domain.ids import derive
 from domain.messages import CollectNow, Envelope
+from domain.order_messages import OrderEnvelope, Pay
 from domain.papers import InvoicePaper
 from domain.paying import ACTOR, TRIES_PER_DAY_MAX, TRIGGER, Stand, Tried, can_pay, refused_for_good, stand
 from models import Attempt, Customer, Invoice, PaymentMethod
@@ -163,9 +164,13 @@ async def pay_with_card(request: Request, found: Opened) -> Response:
 
 async def _collect(portal: Portal, found: Opened, due: Due, method_id: str | None, seen: int) -> Response:
     if can_pay(due.stands) and not due.too_often:
-        command = CollectNow(method_id, TRIGGER)
-        envelope = Envelope(derive("cmd", TRIGGER, due.row.id, str(seen)), command, ACTOR, REASON)
-        await portal.commands.send_if_taken(due.row.subscription_id, envelope)
+        press = derive("cmd", TRIGGER, due.row.id, str(seen))
+        if due.row.order_id is not None:
+            paying = OrderEnvelope(press, Pay(method_id, trigger=TRIGGER), ACTOR, REASON)
+            await portal.commands.orders.send_if_taken(due.row.order_id, paying)
+        if due.row.subscription_id is not None:
+            envelope = Envelope(press, CollectNow(method_id, TRIGGER), ACTOR, REASON)
+            await portal.commands.send_if_taken(due.row.subscription_id, envelope)
     return RedirectResponse(found.path, 303)
 
 

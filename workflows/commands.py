@@ -32,6 +32,7 @@ from workflows.import_file import ImportWorkflow
 from workflows.inputs import SubscriptionInput
 from workflows.merge_commands import MergeCommands, MergeRequest, UndoMerge
 from workflows.message_commands import MessageCommands
+from workflows.order_commands import OrderCommands
 from workflows.price_move_commands import MoveRequest, PriceMoveCommands
 from workflows.refund_commands import RefundCommands
 from workflows.reminder_commands import ReminderCommands
@@ -75,6 +76,7 @@ class Commands:
         self._schedules = Schedules(client, task_queue)
         self.refunds = RefundCommands(client, task_queue, self._travel)
         self.messages = MessageCommands(client, task_queue)
+        self.orders = OrderCommands(client, task_queue)
         self.reminders = ReminderCommands(client, task_queue)
         self.merges = MergeCommands(client, task_queue)
         self.price_moves = PriceMoveCommands(client, task_queue)
@@ -89,7 +91,9 @@ class Commands:
         Raises `InvalidInput` for a start in the past that is no take-over.
         """
         now = datetime.now(UTC)
-        if start.start_at is not None and start.bill_from is None and start.start_at < now - CATCH_UP_AFTER:
+        # What an order has sold begins when it was paid, however late the machines come to it.
+        free = start.bill_from is not None or start.order_id is not None
+        if start.start_at is not None and not free and start.start_at < now - CATCH_UP_AFTER:
             raise InvalidInput("start_at", "must not be in the past, unless bill_from says from when on to bill")
         client = self._travel.client if start.test_mode else self._client
         try:

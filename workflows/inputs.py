@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from domain.errors import Broken
 from domain.messages import Start
+from domain.order_messages import OpenOrder
+from domain.order_state import OrderState
 from domain.refund_messages import OpenRefund
 from domain.refund_state import RefundState
 from domain.state import State
@@ -24,3 +27,17 @@ class RefundInput:
 
     wanted: OpenRefund | None = None
     state: RefundState | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OrderInput:
+    """A new order (`wanted`), or the one that the run before left (`state`)."""
+
+    wanted: OpenOrder | None = None
+    state: OrderState | None = None
+
+    def opening(self) -> OpenOrder:
+        """What a new order begins with. Raises `Broken` where there is nothing."""
+        if self.wanted is None:
+            raise Broken("an order needs a wish or a state")
+        return self.wanted

@@ -110,10 +110,17 @@ def _shown(paper: InvoicePaper) -> dict[str, Any]:
             for note in paper.notes
         ],
         "reasons": _reasons(paper, words),
-        "foot": f"{words.invoice} {paper.number} · {words.subscription} {paper.subscription}",
+        "foot": f"{words.invoice} {paper.number} · {_subject(paper, words)}",
         "page": words.page,
     }
     return _drawable(shown)
+
+
+def _subject(paper: InvoicePaper, words: Words) -> str:
+    """What it bills: an order or a subscription."""
+    if paper.order is not None:
+        return f"{words.order} {paper.order}"
+    return f"{words.subscription} {paper.subscription}"
 
 
 def _heads(words: Words) -> list[str]:

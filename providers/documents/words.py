@@ -17,6 +17,7 @@ class Words:
     date: str
     bill_to: str
     subscription: str
+    order: str
     tax_id: str
     description: str
     quantity: str
@@ -41,6 +42,7 @@ ENGLISH: Final = Words(
     date="Invoice date",
     bill_to="Bill to",
     subscription="Subscription",
+    order="Order",
     tax_id="Tax number",
     description="Description",
     quantity="Quantity",
@@ -67,6 +69,7 @@ WORDS: Final[Mapping[str, Words]] = MappingProxyType(
             date="Rechnungsdatum",
             bill_to="Rechnung an",
             subscription="Abonnement",
+            order="Bestellung",
             tax_id="USt-IdNr.",
             description="Beschreibung",
             quantity="Menge",
@@ -90,6 +93,7 @@ WORDS: Final[Mapping[str, Words]] = MappingProxyType(
             date="Date de facture",
             bill_to="Facturé à",
             subscription="Abonnement",
+            order="Commande",
             tax_id="Numéro de TVA",
             description="Description",
             quantity="Quantité",
@@ -113,6 +117,7 @@ WORDS: Final[Mapping[str, Words]] = MappingProxyType(
             date="Fecha de factura",
             bill_to="Facturar a",
             subscription="Suscripción",
+            order="Pedido",
             tax_id="NIF/IVA",
             description="Descripción",
             quantity="Cantidad",

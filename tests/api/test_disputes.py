@@ -36,6 +36,7 @@ async def test_one_dispute_with_what_was_heard_of_it(api: Caller, desk: Desk) ->
         "charge_id": f"att_{sale}",
         "invoice_id": f"in_{sale}",
         "subscription_id": f"sub_{sale}",
+        "order_id": None,
         "customer_id": f"cus_{sale}",
         "amount": 1200,
         "fee": 0,

@@ -24,6 +24,7 @@ from models import (
     LedgerPosting,
     Message,
     Note,
+    Order,
     PaymentMethod,
     PointMovement,
     Price,
@@ -104,6 +105,12 @@ async def whole_customer(database: Database, name: str, count: int) -> str:
                         "access": "active", "quantity": 1, "cycle": 1, "trigger": "timer", "event_seq": 1,
                         "virtual_now": START}
         for i in ids
+    ))  # fmt: skip
+    await add(database, Order, *(
+        mine | {"id": f"ord_{i}", "number": f"O-{name}-{n}", "channel": "phone", "agent": "ann", "status": "draft",
+                "currency": "EUR", "total": PAID, "revision": 1, "event_seq": 1, "created_at": moment(n),
+                "test_mode": False}
+        for n, i in numbered
     ))  # fmt: skip
     billed = [mine | {"id": f"in_{i}", "subscription_id": f"sub_{i}"} for i in ids]
     await add(database, Invoice, *(

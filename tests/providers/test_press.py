@@ -29,6 +29,7 @@ PAPER = InvoicePaper(
     buyer=("Ada Lovelace", "London"),
     buyer_tax_id="",
     subscription="sub_1",
+    order=None,
     lines=(PaperLine("Box", 2, 617283, 1234566, MAY),),
     total=1234566,
     credit_applied=500,

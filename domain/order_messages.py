@@ -1,0 +1,159 @@
+"""What is said about an order: how it begins, commands to it, facts back from the world, steps to take.
+
+Each command, fact and step has a literal `kind`, by which it is told apart when it travels as JSON.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from domain.facts import Outcome, Recorded
+from domain.order_state import Channel, DueLine, OrderLine
+from domain.steps import AskGateway, Charge, End, Record, Wait
+from domain.tax import NO_TAX, TaxTerms
+
+
+@dataclass(frozen=True, slots=True)
+class OpenOrder:
+    """Begin an order. `id` comes from the caller's idempotency key or a basket's id: the same id is the same order.
+
+    `funnel` and `page` say where it was sold. `dues`: what is due now, where it was promised before (a basket); None is
+    what the lines ask for today.
+    """
+
+    id: str
+    customer_id: str
+    zone: str
+    currency: str
+    channel: Channel
+    agent: str
+    lines: tuple[OrderLine, ...]
+    dues: tuple[DueLine, ...] | None = None
+    test_mode: bool = False
+    external_id: str | None = None
+    basket_id: str | None = None
+    funnel: str = ""
+    page: str = ""
+    notice_days: int = 0
+    request_id: str | None = None
+    tax: TaxTerms = NO_TAX
+
+
+# ---------------------------------------------------------------- commands
+
+
+@dataclass(frozen=True, slots=True)
+class SetLines:
+    """Other lines in place of those there are. `revision`: the one that was looked at; another one refuses."""
+
+    lines: tuple[OrderLine, ...]
+    revision: int | None = None
+    kind: Literal["set_lines"] = "set_lines"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Issue the invoice without charging it: the customer pays later, by a link or another call."""
+
+    kind: Literal["place"] = "place"
+
+
+@dataclass(frozen=True, slots=True)
+class Pay:
+    """Charge what is due now, with this method or the customer's order of use; places the order first.
+
+    `total`: what the payer was shown, in minor units; another one refuses.
+    """
+
+    method_id: str | None = None
+    total: int | None = None
+    trigger: str = "order"
+    kind: Literal["pay"] = "pay"
+
+
+@dataclass(frozen=True, slots=True)
+class CancelOrder:
+    """End the order. Of a paid one `give_back` returns its money; `end_subscriptions` ends what it started, now."""
+
+    give_back: bool = True
+    end_subscriptions: bool = True
+    kind: Literal["cancel_order"] = "cancel_order"
+
+
+OrderCommand = SetLines | Place | Pay | CancelOrder
+
+
+@dataclass(frozen=True, slots=True)
+class OrderEnvelope:
+    """A command with who, why, and its identity (the caller's idempotency key)."""
+
+    id: str
+    command: OrderCommand
+    actor: str
+    reason: str = ""
+
+
+# ---------------------------------------------------------------- facts
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The subscription of this line has begun."""
+
+    position: int
+    subscription_id: str
+    kind: Literal["started"] = "started"
+
+
+@dataclass(frozen=True, slots=True)
+class Lapsed:
+    """Nobody paid in time."""
+
+    kind: Literal["lapsed"] = "lapsed"
+
+
+@dataclass(frozen=True, slots=True)
+class EndedSubscription:
+    """A subscription of a cancelled order was asked to end; `refusal`: the code of why it did not."""
+
+    subscription_id: str
+    refusal: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """What a cancellation led to. `refund_id` is set where money goes back; `refusal`: the code of why it does not."""
+
+    subscriptions: tuple[EndedSubscription, ...] = ()
+    refund_id: str | None = None
+    refund_status: str | None = None
+    refusal: str | None = None
+    kind: Literal["undone"] = "undone"
+
+
+OrderFact = Outcome | Recorded | Started | Lapsed | Undone
+
+# ---------------------------------------------------------------- steps
+
+
+@dataclass(frozen=True, slots=True)
+class StartLine:
+    """Start the subscription of this line, whose first cycle the order has paid."""
+
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """End the subscriptions of a cancelled order and give its money back."""
+
+
+@dataclass(frozen=True, slots=True)
+class OrderTick:
+    """Time alone changes the state: apply the fact, no activity."""
+
+    fact: Lapsed
+
+
+OrderStep = OrderTick | Charge | AskGateway | StartLine | Undo | Record | Wait | End
