@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from sqlalchemy import text
@@ -26,6 +26,7 @@ from domain.imports import FIRST_ROW, Refusal, page, refuse
 from domain.mapping import Plan, read_mapping
 from domain.messages import Start
 from domain.state import State
+from models.queries_tax import tax_terms_of
 from models.session import Database
 from providers.gateways.base import Gateway, MethodDetails
 
@@ -126,7 +127,11 @@ class Imports:
         if not subscribers:
             return []
         async with self._database.begin() as connection:
-            return await read_starts(connection, import_id, subscribers, test_mode=plan.test_mode, trigger=plan.trigger)
+            starts = await read_starts(
+                connection, import_id, subscribers, test_mode=plan.test_mode, trigger=plan.trigger
+            )
+            terms = await tax_terms_of(connection, sorted({start.customer_id for start in starts}))
+        return [replace(start, tax=terms[start.customer_id]) for start in starts]
 
     async def _in_the_books(self, import_id: str, plan: Plan, rows: Sequence[Taken | Refusal]) -> None:
         """Wait until what was started is running and can be read. Raises `Unavailable`: the page is tried again."""
