@@ -103,7 +103,7 @@ def test_an_amount_off_covers_the_set_up_fee_and_is_lost_above_the_invoice() -> 
 
 def test_a_discount_ends_by_what_was_due_not_by_when_it_was_billed() -> None:
     story = Story(price(1000), now="2026-01-31 10:00")
-    story.does(AddDiscount(replace(HALF, until=at("2026-03-31 10:00"))))
+    story.does(AddDiscount(replace(HALF, until=at("2026-02-28 12:00"))))
     story.until("2026-02-01 00:00").sleep_until("2026-02-28 22:00")  # down for twelve hours
     assert sums(story)[-1] == ("2026-02-28", 500, 0, 500)
     story.until("2026-04-01 00:00")
