@@ -13,14 +13,14 @@ from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Any, Final, assert_never, cast
 
-from sqlalchemy import insert, or_, select, update
+from sqlalchemy import func, insert, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from activities.vouchers import issue
 from domain.blacklist import MarkKind, marks
 from domain.calendar import whole_second
-from domain.errors import InvalidInput
+from domain.errors import InvalidInput, Unavailable
 from domain.import_cells import Taken
 from domain.import_items import Gift, Method, Owned, Person, Place, Remark
 from domain.imports import Refusal, refuse
@@ -92,13 +92,21 @@ async def write_items(session: AsyncSession, rows: Sequence[Taken], by: Brought)
 
 
 async def _owners(session: AsyncSession, named: Iterable[str]) -> dict[str, Customer]:
-    """The customers by their external ids, else by our ids, locked in one order."""
+    """The customers by their external ids, else by our ids, locked in one order; of one merged, the one who goes on."""
     wanted = set(named)
     if not wanted:
         return {}
-    statement = select(Customer).where(or_(Customer.external_id.in_(wanted), Customer.id.in_(wanted)))
-    found = (await session.scalars(statement.order_by(Customer.id).with_for_update(key_share=True))).all()
-    return {row.id: row for row in found} | {row.external_id: row for row in found if row.external_id is not None}
+    goes_on = func.coalesce(Customer.merged_into, Customer.id)
+    either = or_(Customer.external_id.in_(wanted), Customer.id.in_(wanted))
+    found = (
+        await session.execute(select(Customer.id, Customer.external_id, goes_on.label("heir")).where(either))
+    ).all()
+    statement = select(Customer).where(Customer.id.in_({row.heir for row in found})).order_by(Customer.id)
+    rows = {row.id: row for row in await session.scalars(statement.with_for_update(key_share=True))}
+    if any(row.merged_into is not None for row in rows.values()):
+        raise Unavailable("a customer of these rows was merged just now")  # the page is tried again
+    by_id = {row.id: rows[row.heir] for row in found}
+    return by_id | {row.external_id: rows[row.heir] for row in found if row.external_id is not None}
 
 
 async def _write(session: AsyncSession, item: Item, owners: Mapping[str, Customer], by: Brought) -> bool:

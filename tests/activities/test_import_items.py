@@ -287,6 +287,19 @@ async def test_rows_are_refused_one_by_one_with_their_reasons(desk: Desk) -> Non
     assert (await desk.counts())[5:] == (2, 2), "no money came of it"
 
 
+async def test_what_is_of_a_merged_customer_comes_to_the_one_who_goes_on(desk: Desk) -> None:
+    await desk.bring(Kind.CUSTOMERS, PEOPLE, PERSON)
+    async with desk.database.begin() as connection:
+        heir = "(SELECT id FROM customers WHERE external_id = 'c-1')"
+        await connection.execute(text(f"UPDATE customers SET merged_into = {heir} WHERE external_id = 'c-2'"))  # noqa: S608
+    note = {"external_id": "{no}", "customer": "{who}", "text": "x"}
+    assert counted(await desk.bring(Kind.NOTES, "no,who\n1,c-2\n2,c-1\n", note)) == ("done", 2, 0, 0)
+    owners = await desk.rows(
+        "SELECT DISTINCT c.external_id FROM notes AS n JOIN customers AS c ON c.id = n.customer_id"
+    )
+    assert [row.external_id for row in owners] == ["c-1"]
+
+
 async def test_a_customer_has_no_more_than_they_may(desk: Desk) -> None:
     await desk.bring(Kind.CUSTOMERS, PEOPLE, PERSON)
     cards = "no,token\n" + "".join(f"{number},tok_{number}\n" for number in range(25))
