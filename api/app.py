@@ -27,6 +27,7 @@ from api import (
     dunning_policies,
     errors,
     exports,
+    forgetting,
     fulfilment_batches,
     fulfilment_events,
     fulfilments,
@@ -76,6 +77,7 @@ VERSION: Final = "0.1.0"
 ROUTERS: Final = (
     customers.router,
     removal.router,
+    forgetting.router,
     search.router,
     segments.router,
     custom_fields.router,

@@ -40,6 +40,7 @@ _TABLE: Final[tuple[tuple[tuple[Role, ...], tuple[str, ...]], ...]] = (
     (_LEADS, ("remove_customer",)),
     (_LEADS, ("preview_merge", "create_merge", "undo_merge")),
     (_AGENTS, ("verify_email",)),
+    (_ADMINS, ("forget_customer",)),
     (_AGENTS, ("create_method", "reorder_methods", "make_method_default", "remove_method")),
     (_AGENTS, ("set_parent", "remove_parent")),
     (_EVERYBODY, ("add_note", "edit_note", "remove_note")),
