@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import Path, Query
@@ -23,10 +24,21 @@ from domain.errors import Refused
 from domain.messages import CollectNow, Envelope
 from domain.order_messages import OrderEnvelope, Pay
 from models import Invoice, InvoiceLine
-from models.queries_billing import INVOICES, BillingFilter, charges_of, invoice, invoices, lines, message
+from models.queries_billing import (
+    DUE,
+    INVOICES,
+    BillingFilter,
+    charges_of,
+    invoice,
+    invoices,
+    invoices_due,
+    lines,
+    message,
+)
 from models.queries_credits import notes_of_invoice
 from models.queries_customers import customer
 from models.queries_papers import invoice_paper, rates_of
+from models.session import database_now
 
 PAY_TRIGGER: Final = "pay"
 _PDF: Final[dict[int | str, dict[str, Any]]] = {
@@ -125,6 +137,20 @@ class InvoiceQuery(PageQuery):
     test_mode: bool | None = None
 
 
+class DueView(InvoiceView):
+    """An open invoice. It is due on its own date: a subscription's is charged at once."""
+
+    due_on: str = Field(description="The day in the customer's zone")
+    age_days: int = Field(description="Whole days since it was issued, by the database's clock")
+
+
+class DueQuery(PageQuery):
+    """Whose, and of which books."""
+
+    customer_id: Identifier | None = None
+    test_mode: bool = False
+
+
 @router.get("/invoices")
 async def list_invoices(services: ServicesDep, query: Annotated[InvoiceQuery, Query()]) -> Listed[InvoiceView]:
     """List invoices, newest first."""
@@ -132,6 +158,17 @@ async def list_invoices(services: ServicesDep, query: Annotated[InvoiceQuery, Qu
     async with services.database.session() as session:
         rows = await invoices(session, wanted, after=query.after(INVOICES), limit=query.limit)
         return listed(rows, INVOICES, InvoiceView.model_validate)
+
+
+@router.get("/invoices/due")
+async def list_due_invoices(services: ServicesDep, query: Annotated[DueQuery, Query()]) -> Listed[DueView]:
+    """List invoices that wait for their money, the oldest first, each with its age."""
+    async with services.database.session() as session:
+        rows = await invoices_due(
+            session, query.customer_id, test_mode=query.test_mode, after=query.after(DUE), limit=query.limit
+        )
+        now = await database_now(session)
+        return listed(rows, DUE, lambda row: _due(row, now))
 
 
 @router.get("/invoices/{invoice_id}")
@@ -187,6 +224,11 @@ async def pay_invoice(
         envelope = Envelope(once.id("cmd"), command, actor, asked.reason, asked.expected_cycle)
         await services.commands.send(row.subscription_id, envelope)
     return await _detail(services, invoice_id)
+
+
+def _due(row: Invoice, now: datetime) -> DueView:
+    age = max((now - row.issued_at).days, 0)  # a test subscription's clock may be ahead
+    return DueView(**dict(InvoiceView.model_validate(row)), due_on=row.local_date, age_days=age)
 
 
 async def _detail(services: ServicesDep, invoice_id: str) -> InvoiceDetail:

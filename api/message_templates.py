@@ -17,10 +17,17 @@ from api.routing import noun
 from api.rows import add_once, found, known
 from domain.errors import InvalidInput, NotFound, Refused
 from domain.letters import BUILT_IN, EVENTS, Event, LetterSet, Reader, Template
+from domain.links import LinkMaker
 from models import LetterTemplate, Message
 from models.queries_billing import message
 from models.queries_customers import customer
-from models.queries_letter_facts import facts_of_message, facts_of_subscription, newest_subscription, reader_of
+from models.queries_letter_facts import (
+    facts_of_message,
+    facts_of_subscription,
+    link_of_message,
+    newest_subscription,
+    reader_of,
+)
 from models.queries_letters import VERSIONS, last_version, letter_set, lock_templates, versions
 from models.session import database_now
 from providers.letters.desk import BUILT_IN_TEMPLATES, Letter, accept, chosen, compose, sample_reader
@@ -225,7 +232,7 @@ async def preview_message_template(
 ) -> LetterView:
     """How the letter would be sent: subject, text and HTML, with real data or with sample data. Nothing is kept."""
     async with services.database.session() as session:
-        return LetterView.model_validate(await _composed(session, event, language, body))
+        return LetterView.model_validate(await _composed(session, services.links, event, language, body))
 
 
 @router.post("/message-templates/{event}/{language}/test", status_code=201)
@@ -240,7 +247,7 @@ async def test_message_template(
     """Send it to an address, to see it in a mail program. It is in the log as a message to staff."""
     test_id = once.id("msg")
     async with services.database.session() as session:
-        letter = await _composed(session, event, language, body)
+        letter = await _composed(session, services.links, event, language, body)
         row = Message(
             id=test_id,
             audience="staff",
@@ -261,7 +268,7 @@ async def test_message_template(
         return MessageDetail.model_validate(found(await message(session, test_id), "message"))
 
 
-async def _composed(session: AsyncSession, event: str, language: str, draft: Draft) -> Letter:
+async def _composed(session: AsyncSession, links: LinkMaker, event: str, language: str, draft: Draft) -> Letter:
     _event(event)
     letters = await letter_set(session)
     words = (draft.subject, draft.text)
@@ -271,12 +278,12 @@ async def _composed(session: AsyncSession, event: str, language: str, draft: Dra
         template = Template(draft.subject, draft.text, draft.html)
         accept(event, language, template, letters.seller)
         letters = LetterSet({**letters.templates, (event, language): template}, letters.seller)
-    facts, reader = await _filling(session, event, language, draft)
+    facts, reader = await _filling(session, links, event, language, draft)
     return compose(letters, event, facts, reader)
 
 
 async def _filling(
-    session: AsyncSession, event: str, language: str, draft: Draft
+    session: AsyncSession, links: LinkMaker, event: str, language: str, draft: Draft
 ) -> tuple[Mapping[str, object], Reader]:
     """Whose data, and to whom. What is not known of a real one is as in the sample."""
     sample = EVENTS[event].sample
@@ -284,7 +291,10 @@ async def _filling(
         sent = known(await message(session, draft.message_id), "message_id", "message")
         if sent.template != event or sent.customer_id is None:
             raise InvalidInput("message_id", f"is a message `{sent.template}`, not `{event}` to a customer")
-        return await facts_of_message(session, sent), await _reader(session, sent.customer_id, language)
+        facts, link = await facts_of_message(session, sent), await link_of_message(session, sent)
+        if link is not None:
+            facts["payment_link"] = links.url(link.link)
+        return facts, await _reader(session, sent.customer_id, language)
     subscription_id, customer_id = draft.subscription_id, draft.customer_id
     if subscription_id is None and customer_id is not None:
         known(await customer(session, customer_id), "customer_id", "customer")

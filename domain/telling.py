@@ -37,12 +37,13 @@ _FAILED: Final[Mapping[str, str | None]] = MappingProxyType(
     }
 )
 _FAILURES: Final = frozenset({"payment_failed", "payment_final_notice", "dunning_exhausted"})
-_OUTCOMES: Final = frozenset({"receipt", "action_required", *_FAILURES})
+# What came of a charge.
+OUTCOMES: Final = frozenset({"receipt", "action_required", *_FAILURES})
 
 # Template → those that, told in the same step, say it as well or say what is true instead.
 _SAID_BY: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
     {
-        "renewal_notice": _OUTCOMES | {"canceled", "paused"},
+        "renewal_notice": OUTCOMES | {"canceled", "paused"},
         "payment_failed": frozenset({"receipt", "canceled", "dunning_exhausted"}),
         "payment_final_notice": frozenset({"receipt", "canceled", "dunning_exhausted"}),
         "action_required": frozenset({"receipt", "canceled", *_FAILURES}),
@@ -51,7 +52,7 @@ _SAID_BY: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
         "cancel_planned": frozenset({"canceled", "dunning_exhausted"}),
         "canceled": frozenset({"dunning_exhausted"}),
         "paused": frozenset({"dunning_exhausted", "canceled"}),
-        "resumed": _OUTCOMES | {"canceled"},
+        "resumed": OUTCOMES | {"canceled"},
     }
 )
 # Of these only the last one is true.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import base64
 import email
 import email.policy
 import json
@@ -116,6 +117,7 @@ class Sink:
             "headers": [[name, str(value)] for name, value in message.items()],
             "text": _body(message, "plain"),
             "html": _body(message, "html"),
+            "source": base64.b64encode(row[6]).decode(),
         }
 
     def clear(self) -> None:

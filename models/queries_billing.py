@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import false, func, select
+from sqlalchemy import false, func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.billing import Attempt, Invoice, InvoiceLine, LedgerEntry, LedgerPosting, Message, SubscriptionEvent
@@ -16,6 +16,7 @@ from models.paging import KeyPart, Keyset, Page, page
 from models.queries_customers import whole
 
 INVOICES: Final = Keyset("invoices", (Invoice.issued_at, Invoice.number))
+DUE: Final = Keyset("invoices_due", (Invoice.issued_at, Invoice.number), newest_first=False)
 CHARGES: Final = Keyset("charges", (Attempt.at, Attempt.recorded_at, Attempt.id))
 MESSAGES: Final = Keyset("messages", (Message.at, Message.id))
 ENTRIES: Final = Keyset("ledger_entries", (LedgerEntry.at, LedgerEntry.id))
@@ -63,6 +64,17 @@ async def invoices(
         if value is not None:
             statement = statement.where(column == value)
     return await page(session, statement, INVOICES, after=after, limit=limit)
+
+
+async def invoices_due(
+    session: AsyncSession, customer_id: str | None, *, test_mode: bool, after: tuple[KeyPart, ...] | None, limit: int
+) -> Page[Invoice]:
+    """Those that wait for their money, the oldest first."""
+    # Words and not a parameter: only then can the planner tell that the index of open invoices holds them all.
+    statement = select(Invoice).where(text("invoices.status = 'open'"), Invoice.test_mode == test_mode)
+    if customer_id is not None:
+        statement = statement.where(Invoice.customer_id == customer_id)
+    return await page(session, statement, DUE, after=after, limit=limit)
 
 
 async def lines(session: AsyncSession, invoice_id: str) -> Sequence[InvoiceLine]:

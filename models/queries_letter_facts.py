@@ -7,12 +7,15 @@ from typing import Any, Final
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from domain.ids import derive
 from domain.letters import Reader
+from domain.links import ID_PREFIX
 from domain.telling import lines_of
 from models.billing import Message
 from models.contact import StaffLetter
 from models.customers import Customer
 from models.documents import Document
+from models.links import CustomerLink
 from models.queries_papers import invoice_paper
 from models.refunds import RefundEvent
 
@@ -78,6 +81,13 @@ async def facts_of_message(session: AsyncSession, row: Message) -> dict[str, Any
     if wish is not None:
         facts |= {**wish.values, "agent": wish.actor}
     return facts
+
+
+async def link_of_message(session: AsyncSession, row: Message) -> CustomerLink | None:
+    """The link that stands in this message: named after the line of the timeline, or after the message."""
+    told_by_line = row.subscription_id is not None and row.event_seq is not None
+    parts = (str(row.subscription_id), str(row.event_seq)) if told_by_line else (row.id,)
+    return await session.get(CustomerLink, derive(ID_PREFIX, *parts))
 
 
 async def _about(session: AsyncSession, subscription_id: str) -> dict[str, Any] | None:

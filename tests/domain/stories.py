@@ -38,6 +38,7 @@ from domain.lifecycle import apply, begin, next_step
 from domain.messages import Command, Envelope, Start
 from domain.state import Collecting, Datum, Entry, State, Status
 from domain.steps import AskGateway, Charge, End, Record, Tick, Wait
+from domain.telling import OUTCOMES, overtaken_by, tellings
 from domain.terms import DEFAULT_DUNNING, DunningTerms, Terms, Trigger
 
 BERLIN = "Europe/Berlin"
@@ -168,6 +169,8 @@ class Story:
         self.now = at(now, zone)
         self.bank = bank or Bank()
         self.timeline: list[Entry] = []
+        self.letters: list[str] = []
+        self._untold = 0
         self.invoices: dict[str, Invoice] = {}
         self.balances: Counter[str] = Counter()
         self.steps: list[object] = []
@@ -232,9 +235,12 @@ class Story:
                     self._apply(step.fact)
                 case Charge():
                     self._apply(self.bank.charge(self._collecting()))
+                    self._tell()
                 case AskGateway():
                     self._apply(self.bank.ask(self._collecting(), give_up=step.give_up))
+                    self._tell()
                 case Record():
+                    self._tell()
                     self._apply(Recorded(self.state.seq))
                 case _:
                     assert_never(step)
@@ -269,6 +275,16 @@ class Story:
         assert _STATE.validate_json(to_json(state)) == state, "the state travels as JSON"
         attention(state)
         self.state = state
+
+    def _tell(self) -> None:
+        """A step is written: its letters say one thing, and something of what there is to say."""
+        entries, self._untold = self.timeline[self._untold :], len(self.timeline)
+        told = [each.template for each in tellings(entries)]
+        alone = [template for entry in entries for template in (each.template for each in tellings([entry]))]
+        assert bool(told) == bool(alone), "what happened is told"
+        assert sum(template in OUTCOMES for template in told) <= 1, f"a step tells one outcome: {told}"
+        assert not any(new in overtaken_by(old) for old in told for new in told), f"no letter is untrue: {told}"
+        self.letters += told
 
     def _write(self, entry: Entry) -> None:
         self.timeline.append(entry)
