@@ -69,7 +69,8 @@ class PaperNote:
 class InvoicePaper:
     """All that is on it. Amounts are minor units of `currency`; `zone` is where its periods and payments are dated.
 
-    Where something is said of tax, `net` and the taxes add up to `total`.
+    `buyer_country` (ISO 3166-1) is named in the reader's language, below the buyer. Where something is said of tax,
+    `net` and the taxes add up to `total`.
     """
 
     number: str
@@ -92,6 +93,7 @@ class InvoicePaper:
     notes: tuple[PaperNote, ...]
     taxes: tuple[PaperTax, ...] = ()
     net: int = 0
+    buyer_country: str = ""
 
     @property
     def left_to_pay(self) -> int:

@@ -42,6 +42,7 @@ async def invoice_paper(session: AsyncSession, invoice_id: str) -> InvoicePaper 
     notes = await session.scalars(
         select(CreditNote).where(CreditNote.invoice_id == invoice_id).order_by(CreditNote.number)
     )
+    buyer, country = await _buyer(session, customer)
     return InvoicePaper(
         number=row.number,
         on=date.fromisoformat(row.local_date),
@@ -51,7 +52,8 @@ async def invoice_paper(session: AsyncSession, invoice_id: str) -> InvoicePaper 
         status=row.status,
         test_mode=row.test_mode,
         seller=await _seller_then(session, row.issued_at),
-        buyer=await _buyer(session, customer),
+        buyer=buyer,
+        buyer_country=country,
         buyer_tax_id=customer.tax_id or "",
         subscription=row.subscription_id,
         order=None if row.order_id is None else await session.scalar(_NUMBER.where(Order.id == row.order_id)),
@@ -100,7 +102,8 @@ async def _seller_then(session: AsyncSession, at: datetime) -> Seller:
     return seller_of(await session.scalar(then) or await session.scalar(first) or {})
 
 
-async def _buyer(session: AsyncSession, customer: Customer) -> tuple[str, ...]:
+async def _buyer(session: AsyncSession, customer: Customer) -> tuple[tuple[str, ...], str]:
+    """Line by line, and the country."""
     moved = select(MergeMove.row_id).where(
         MergeMove.what == "addresses.customer_id",
         MergeMove.old_owner == customer.id,
@@ -117,8 +120,9 @@ async def _buyer(session: AsyncSession, customer: Customer) -> tuple[str, ...]:
     shown = [customer.company, name]
     if address is not None:
         city = " ".join(part for part in (address.postal_code, address.city) if part)
-        shown += [address.line1, address.line2, city, address.region, address.country]
-    return tuple(part for part in shown if part) or (customer.email,)
+        shown += [address.line1, address.line2, city, address.region]
+    country = address.country if address is not None else ""
+    return tuple(part for part in shown if part) or (customer.email,), country
 
 
 async def _payments(session: AsyncSession, invoice_id: str) -> tuple[PaperPayment, ...]:

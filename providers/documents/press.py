@@ -38,6 +38,7 @@ _ATTACHED: Final = re.compile(f"[\u200d\ufe0f\u20e3\u0300-\u036f]*{NOT_DRAWN}[\u
 _LATIN_END: Final = "\u017f"
 # A word without a space would run over the next column; it may break where a zero-width space stands.
 _LONG_WORD: Final = re.compile(r"(\S{30})(?=\S)")
+_MINUS: Final = "\u2212"
 _BREAK: Final = "\u200b"
 _CONTROLS: Final = frozenset({"Cc", "Cs", "Co", "Cn"})
 
@@ -84,6 +85,7 @@ def _shown(paper: InvoicePaper) -> dict[str, Any]:
     seller = paper.seller
     seller_lines = [*seller.address, *([f"{words.tax_id} {seller.tax_id}"] if seller.tax_id else [])]
     facts = [(words.number, paper.number), (words.date, _day(paper.on, locale))]
+    facts += [(words.due, _day(paper.on, locale))] if paper.left_to_pay > 0 else []
     facts += [(words.tax_id, paper.buyer_tax_id)] if paper.buyer_tax_id else []
     sums = [(words.credit, _money(-paper.credit_applied, paper, locale))] if paper.credit_applied else []
     for payment in paper.payments:
@@ -97,7 +99,7 @@ def _shown(paper: InvoicePaper) -> dict[str, Any]:
         "test": words.test if paper.test_mode else "",
         "words": asdict(words),
         "seller": {"name": seller.name, "lines": [*seller_lines, *([seller.email] if seller.email else [])]},
-        "buyer": list(paper.buyer),
+        "buyer": [*paper.buyer, *_country(paper, locale)],
         "facts": facts,
         "heads": _heads(words),
         "lines": [_line(line, paper, locale) for line in paper.lines],
@@ -121,6 +123,12 @@ def _subject(paper: InvoicePaper, words: Words) -> str:
     if paper.order is not None:
         return f"{words.order} {paper.order}"
     return f"{words.subscription} {paper.subscription}"
+
+
+def _country(paper: InvoicePaper, locale: Locale) -> list[str]:
+    """By its name in the reader's language."""
+    names: dict[str, str] = dict(locale.territories)
+    return [names.get(paper.buyer_country, paper.buyer_country)] if paper.buyer_country else []
 
 
 def _heads(words: Words) -> list[str]:
@@ -172,7 +180,8 @@ def _day(day: date, locale: Locale) -> str:
 def _money(amount: int, paper: InvoicePaper, locale: Locale) -> str:
     major = Decimal(amount).scaleb(-minor_digits(paper.currency))
     ours = minor_digits(paper.currency) != get_currency_precision(paper.currency)
-    return format_currency(major, paper.currency, locale=locale, currency_digits=not ours)
+    # A minus as printers set it: as wide as the figures.
+    return format_currency(major, paper.currency, locale=locale, currency_digits=not ours).replace("-", _MINUS)
 
 
 def _locale(language: str) -> Locale:

@@ -15,6 +15,7 @@ class Words:
     invoice: str
     number: str
     date: str
+    due: str
     bill_to: str
     subscription: str
     order: str
@@ -40,6 +41,7 @@ ENGLISH: Final = Words(
     invoice="Invoice",
     number="Invoice number",
     date="Invoice date",
+    due="Due",
     bill_to="Bill to",
     subscription="Subscription",
     order="Order",
@@ -67,6 +69,7 @@ WORDS: Final[Mapping[str, Words]] = MappingProxyType(
             invoice="Rechnung",
             number="Rechnungsnummer",
             date="Rechnungsdatum",
+            due="Fällig",
             bill_to="Rechnung an",
             subscription="Abonnement",
             order="Bestellung",
@@ -91,6 +94,7 @@ WORDS: Final[Mapping[str, Words]] = MappingProxyType(
             invoice="Facture",
             number="Numéro de facture",
             date="Date de facture",
+            due="Échéance",
             bill_to="Facturé à",
             subscription="Abonnement",
             order="Commande",
@@ -115,6 +119,7 @@ WORDS: Final[Mapping[str, Words]] = MappingProxyType(
             invoice="Factura",
             number="Número de factura",
             date="Fecha de factura",
+            due="Vencimiento",
             bill_to="Facturar a",
             subscription="Suscripción",
             order="Pedido",
