@@ -140,7 +140,14 @@ def test_discounts_and_tax_are_on_the_paper_with_the_readers_own_words() -> None
         net=2999,
     )
     text = shown(taxed)
-    for words in ("Frühling", "-8,00 €", "Netto", "29,99 €", "USt. 19 % auf 10,00 € (DE)", "USt. 8,875 % auf 19,99 €"):
+    for words in (
+        "Frühling",
+        "\u22128,00 €",
+        "Netto",
+        "29,99 €",
+        "USt. 19 % auf 10,00 € (DE)",
+        "USt. 8,875 % auf 19,99 €",
+    ):
         assert words in text
     assert set_invoice(taxed).startswith(b"%PDF-")
     assert '"before": []' in shown(PAPER), "where no tax is, nothing is said of it"
