@@ -49,6 +49,7 @@ async def tell_story(stack: Stack) -> int:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "examples.demo", "--api", stack.api_url, "--gateway", stack.gateway_url),
         *("--mail", stack.mailsink_url or "", "--key-file", str(stack.folder / "api-key")),
+        *("--papers", str(stack.folder / "invoices")),
         cwd=ROOT,
         env=stack.settings.environment(),
         stdin=asyncio.subprocess.DEVNULL,

@@ -20,6 +20,7 @@ import httpx
 from rich.console import Console
 from rich.text import Text
 
+import examples.demo.selling  # noqa: F401 - reading it adds its chapters
 from examples.demo.audit import audit
 from examples.demo.chapters import CHAPTERS, Chapter
 from examples.demo.money_back import NOTIFY
@@ -40,6 +41,7 @@ def main() -> int:
     parser.add_argument("--gateway", default="http://127.0.0.1:8001", help="address of the sandbox gateway")
     parser.add_argument("--mail", default="http://127.0.0.1:8025", help="address of the mail sink")
     parser.add_argument("--key-file", type=Path, required=True, help="file that holds an API key")
+    parser.add_argument("--papers", type=Path, default=Path("invoices"), help="folder that invoices are written to")
     options = parser.parse_args()
     out = Console(highlight=False, soft_wrap=True)
     try:
@@ -64,7 +66,7 @@ async def _play(options: argparse.Namespace, out: Console) -> int:
     api = Api(options.api, options.key_file.read_text().strip())
     gateway, mail = Gateway(options.gateway), Mail(options.mail)
     try:
-        world = World(api, gateway, mail, year)
+        world = World(api, gateway, mail, year, options.papers)
         if (await api.get("/v1/customers", limit=1))["items"]:
             out.print("The story wants a fresh Dunlin: this one has customers already.")
             return EXIT_NOT_PLAYED
@@ -83,8 +85,13 @@ async def _set_the_stage(world: World, out: Console) -> None:
     cast: Json = json.loads(Path(__file__).with_name("cast.json").read_text())
     await world.api.post("/v1/dunning-policies", cast["dunning_policy"])
     await world.api.put("/v1/rules/refunds", {"notify": [NOTIFY]})
+    await world.api.put("/v1/rules/seller", cast["seller"])
+    for rate in cast["tax_rates"]:
+        await world.api.post("/v1/tax-rates", rate)
     for product in cast["products"]:
-        made = await world.api.post("/v1/products", {"code": product["code"], "name": product["name"]})
+        made = await world.api.post(
+            "/v1/products", {field: value for field, value in product.items() if field != "prices"}
+        )
         for price in product["prices"]:
             wanted = price | {"product_id": made["id"]}
             world.prices[price["code"]] = await world.api.post("/v1/prices", wanted) | {"product_name": made["name"]}
@@ -101,11 +108,13 @@ async def _set_the_stage(world: World, out: Console) -> None:
 
 
 async def _person(world: World, given: Json) -> Person:
-    cards = given.pop("cards", [CARD])
+    cards, address = given.pop("cards", [CARD]), given.pop("address", None)
     name = given["first_name"].lower()
     customer = await world.api.post(
         "/v1/customers", given | {"email": f"{name}@example.com", "external_id": f"demo-{name}"}
     )
+    if address is not None:
+        await world.api.post(f"/v1/customers/{customer['id']}/addresses", address)
     tokens: list[str] = []
     methods: list[str] = []
     for number in cards:

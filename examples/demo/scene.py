@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -66,6 +67,7 @@ class World:
     gateway: Gateway
     mail: Mail
     year: int
+    papers: Path = Path("invoices")
     people: dict[str, Person] = field(default_factory=dict[str, Person])
     prices: dict[str, Json] = field(default_factory=dict[str, Json])
     checks: list[Check] = field(default_factory=list[Check])

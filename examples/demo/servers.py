@@ -47,6 +47,9 @@ class Api:
         response = await self._send("GET", path, params=query)
         return response.json()
 
+    async def file(self, path: str) -> bytes:
+        return (await self._send("GET", path)).content
+
     async def all(self, path: str, **query: Any) -> list[Json]:
         """Every item of a list, page by page."""
         items: list[Json] = []

@@ -1,0 +1,115 @@
+"""The third part of the story: selling, by telephone, with a coupon, in boxes."""
+
+from __future__ import annotations
+
+from examples.demo import shown
+from examples.demo.chapters import chapter, wait_for
+from examples.demo.scene import Scene
+from examples.demo.servers import Json, Problem
+
+
+@chapter("An order by telephone: a thing and a subscription, one charge", "Bianca")
+async def telephone(s: Scene) -> None:
+    price = s.world.prices["coffee"]["id"]
+    cup = {"description": "Engraved cup", "unit_amount": 2500}
+    lines = [cup, {"price_id": price}]
+    wanted = {"customer_id": s.who.id, "channel": "phone", "funnel": "autumn catalogue", "test_mode": True}
+    order = await s.api.post("/v1/orders", wanted | {"lines": lines})
+    s.tell(f"An agent takes order {order['number']}: {shown.amount(order['total'], 'EUR')}, a cup and the first box.")
+    edited = {"lines": [cup | {"quantity": 2}, {"price_id": price}], "revision": order["revision"]}
+    order = await s.api.post(f"/v1/orders/{order['id']}/lines", edited)
+    s.expect("two cups and the first month", 6900, order["total"])
+    await s.card_will("soft:insufficient_funds")
+    first, second = s.who.methods
+    order = await s.api.post(f"/v1/orders/{order['id']}/pay", {"payment_method_id": first, "total": 6900})
+    s.expect("her first card is declined", ("open", "declined"), (order["status"], order["payment"]["state"]))
+    s.expect("nothing begins before it is paid", [], order["subscriptions"])
+    others = [method["id"] for method in order["payment"]["methods"]]
+    s.expect("the answer names her other card", [second], others)
+    order = await s.api.post(f"/v1/orders/{order['id']}/pay", {"payment_method_id": second, "total": 6900})
+    for event in order["events"]:
+        s.tell(event["text"])
+    paid = [charge["amount"] for charge in order["charges"] if charge["status"] == "approved"]
+    s.expect("one charge for all of it", [6900], paid)
+    s.expect("paid, and the subscription runs", ("paid", "active"), await _standing(s, order))
+    again = await _refused(s, f"/v1/orders/{order['id']}/pay")
+    s.expect("it cannot be paid again", "taken", "taken" if again == "" else "refused")
+
+
+@chapter("A coupon for three months, and a limit that holds", "Milan")
+async def coupon(s: Scene) -> None:
+    size = {"name": "Welcome: 50 % off", "percent": "50", "cycles": 3, "limit_total": 1}
+    made = await s.api.post("/v1/coupons", size)
+    await s.api.post(f"/v1/coupons/{made['id']}/promotion-codes", {"code": "WELCOME50"})
+    await s.subscribe("studio", "2 Jan 09:00", promotion_code="welcome50")
+    s.tell("Milan gives the code WELCOME50; it was there once, for him.")
+    await s.until("3 Feb")
+    s.expect("used up", "coupon_used_up", await _refused_code(s))
+    foreseen = [item["data"]["amount_due"] for item in await s.forecast(3) if item["kind"] == "invoice_issued"]
+    s.expect("the forecast knows when it ends", [600, 1200, 1200], foreseen)
+    await s.until("3 May")
+    await s.expect_paid("2 Jan 6.00", "2 Feb 6.00", "2 Mar 6.00", "2 Apr 12.00", "2 May 12.00")
+
+
+@chapter("A box each month; one gets lost and is sent again", "Ingrid")
+async def boxes(s: Scene) -> None:
+    await s.subscribe("box", "12 Mar 09:00")
+    await s.until("13 Apr")
+    march, april = await _parcels(s, 2)
+    for parcel, tracking in ((march, "SE-0001"), (april, "SE-0002")):
+        await s.api.post(f"/v1/fulfilments/{parcel['id']}/ship", {"carrier": "PostNord", "tracking": tracking})
+    await s.api.post(f"/v1/fulfilments/{march['id']}/deliver", {})
+    s.tell("The boxes of March and April go out with PostNord. March arrives; April does not.")
+    lost = {"reason": "lost on the way"}
+    await s.api.post(f"/v1/fulfilments/{april['id']}/reship", lost)
+    parcels = await _parcels(s, 3)
+    s.expect(
+        "one more parcel, in place of April's", [april["id"]], [p["replaces_id"] for p in parcels if p["replaces_id"]]
+    )
+    await s.card_will("soft:insufficient_funds")
+    await s.until("12 May 10:00")
+    s.expect("what is not paid does not ship", 3, len(await _parcels(s, 3)))
+    await s.until("14 May")
+    s.expect("paid a day later, it ships", 4, len(await _parcels(s, 4)))
+    invoice = (await s.api.all("/v1/invoices", subscription_id=s.subscription))[0]
+    path = s.world.papers / f"{invoice['number']}.pdf"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(await s.api.file(f"/v1/invoices/{invoice['id']}/pdf"))
+    s.expect("the invoice is a PDF", b"%PDF-", path.read_bytes()[:5])
+    s.expect("the price contains Swedish VAT", (2400, 480), (invoice["total"], invoice["tax"]))
+    s.tell(f"Her last invoice: {path}")
+
+
+async def _standing(s: Scene, order: Json) -> tuple[str, str]:
+    (subscription,) = order["subscriptions"]
+    s.subscription = subscription["id"]
+    return order["status"], (await s.detail())["status"]
+
+
+async def _refused(s: Scene, path: str) -> str:
+    try:
+        await s.api.post(path, {})
+    except Problem as problem:
+        s.tell(f"A second payment is refused: {problem.status} {problem.code}.")
+        return problem.code
+    return ""
+
+
+async def _refused_code(s: Scene) -> str:
+    """Somebody else tries the same code."""
+    try:
+        await s.api.post(f"/v1/subscriptions/{s.subscription}/discounts", {"promotion_code": "WELCOME50"})
+    except Problem as problem:
+        s.tell(f"The same code once more is refused: {problem.status} {problem.code}.")
+        return problem.code
+    return "taken"
+
+
+async def _parcels(s: Scene, count: int) -> list[Json]:
+    """The subscription's parcels, the oldest first, as soon as there are so many."""
+
+    async def there() -> list[Json] | None:
+        found = await s.api.all("/v1/fulfilments", subscription_id=s.subscription)
+        return sorted(found, key=lambda parcel: (parcel["cycle"], parcel["at"])) if len(found) >= count else None
+
+    return await wait_for(there)
