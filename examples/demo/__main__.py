@@ -20,11 +20,11 @@ import httpx
 from rich.console import Console
 from rich.text import Text
 
-import examples.demo.selling  # noqa: F401 - reading it adds its chapters
 from examples.demo.audit import audit
 from examples.demo.chapters import CHAPTERS, Chapter
 from examples.demo.money_back import NOTIFY
 from examples.demo.scene import Person, Scene, World
+from examples.demo.selling import INVOICES
 from examples.demo.servers import Api, Gateway, Json, Mail, Problem
 
 EXIT_DIFFERS: Final = 1
@@ -41,7 +41,7 @@ def main() -> int:
     parser.add_argument("--gateway", default="http://127.0.0.1:8001", help="address of the sandbox gateway")
     parser.add_argument("--mail", default="http://127.0.0.1:8025", help="address of the mail sink")
     parser.add_argument("--key-file", type=Path, required=True, help="file that holds an API key")
-    parser.add_argument("--papers", type=Path, default=Path("invoices"), help="folder that invoices are written to")
+    parser.add_argument("--papers", type=Path, default=INVOICES, help="folder that invoices are written to")
     options = parser.parse_args()
     out = Console(highlight=False, soft_wrap=True)
     try:

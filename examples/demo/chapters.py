@@ -6,7 +6,7 @@ import asyncio
 import calendar
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from examples.demo import shown
 from examples.demo.scene import Scene
@@ -15,6 +15,7 @@ from examples.demo.servers import Json
 RUN_S_MAX: Final = 60.0
 
 Play = Callable[[Scene], Awaitable[None]]
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +258,7 @@ async def outage(s: Scene) -> None:
     s.expect("dunning never began", [], dunned)
 
 
-async def wait_for(look: Callable[[], Awaitable[Json | None]]) -> Json:
+async def wait_for(look: Callable[[], Awaitable[Found | None]]) -> Found:
     """Look again and again until there is something. Raises `TimeoutError`."""
     async with asyncio.timeout(RUN_S_MAX):
         while True:

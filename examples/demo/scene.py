@@ -67,7 +67,7 @@ class World:
     gateway: Gateway
     mail: Mail
     year: int
-    papers: Path = Path("invoices")
+    papers: Path
     people: dict[str, Person] = field(default_factory=dict[str, Person])
     prices: dict[str, Json] = field(default_factory=dict[str, Json])
     checks: list[Check] = field(default_factory=list[Check])

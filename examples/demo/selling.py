@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Final
+
 from examples.demo import shown
 from examples.demo.chapters import chapter, wait_for
 from examples.demo.scene import Scene
 from examples.demo.servers import Json, Problem
+
+INVOICES: Final = Path("invoices")
 
 
 @chapter("An order by telephone: a thing and a subscription, one charge", "Bianca")

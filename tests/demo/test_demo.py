@@ -17,6 +17,7 @@ import settings
 from examples.demo.__main__ import EXIT_DIFFERS, verdict
 from examples.demo.chapters import CHAPTERS
 from examples.demo.scene import World
+from examples.demo.selling import INVOICES
 from examples.demo.servers import Api, Gateway, Mail
 from tests.servers import ROOT
 
@@ -93,7 +94,7 @@ async def test_ctrl_c_in_the_story_stops_everything(tmp_path: Path) -> None:
 
 async def test_one_expectation_that_does_not_hold_is_listed_and_fails_the_demo() -> None:
     nowhere = "http://127.0.0.1:1"
-    world = World(Api(nowhere, "none"), Gateway(nowhere), Mail(nowhere), 2027)
+    world = World(Api(nowhere, "none"), Gateway(nowhere), Mail(nowhere), 2027, INVOICES)
     shown = io.StringIO()
     assert world.expect("The books", "the trial balance in EUR", 0, 0)
     assert verdict(world, Console(file=shown), 1.0) == 0
