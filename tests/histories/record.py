@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import sysconfig
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -47,6 +48,7 @@ from workflows.converter import data_converter
 from workflows.refund_commands import refund_workflow_id
 
 FOLDER: Final = Path(__file__).parent
+ROOT: Final = FOLDER.parents[1]
 QUIET_S: Final = 1.0  # what has acted goes on as a new run once it is quiet
 VISA = "tok_ok_visa"
 
@@ -177,6 +179,8 @@ async def main(names: list[str]) -> None:
         for name in names or list(SCENARIOS):
             runs = await record(shop, SCENARIOS[name])
             lines = ",\n".join(json.dumps(run, ensure_ascii=False, separators=(",", ":")) for run in runs)
+            # The stack trace of a refusal names files: of the project, not of the machine that recorded it.
+            lines = lines.replace(f"{sysconfig.get_path('purelib')}/", "").replace(f"{ROOT}/", "")
             (FOLDER / f"{name}.json").write_text(f"[\n{lines}\n]\n")
             print(f"{name}: {len(runs)} runs, {sum(len(run['history']['events']) for run in runs)} events")  # noqa: T201
 
