@@ -19,12 +19,15 @@ from activities.books import payer
 from activities.collector import Collector
 from activities.courier import Courier
 from activities.order_books import OrderBooks, write_order
+from activities.parcels import stop_of_order
 from domain.errors import NotFound, Refused
 from domain.facts import Outcome, Recorded
+from domain.fulfilment import Status, Withdrawal
 from domain.ids import derive
 from domain.links import NO_LINKS, LinkMaker
 from domain.messages import Cancel, Envelope, Start, When
-from domain.order_messages import EndedSubscription, OrderFact, Started, Undone
+from domain.order_cancel import stays_in
+from domain.order_messages import EndedSubscription, OrderFact, Started, StoppedParcel, Undone
 from domain.order_state import Ending, OrderState, order_subscription_id
 from domain.orders import apply, start_of
 from domain.refund_messages import OpenRefund, RefundMode
@@ -114,18 +117,35 @@ class OrderSteps:
     @activity.defn(name="undo_order")
     @alive
     async def undo_order(self, request: OrderRequest) -> Undone:
-        """End the subscriptions of a cancelled order and give its money back: by a void, where that fails a refund."""
+        """Stop what a cancelled order sends, end its subscriptions, give its money back: by a void, else a refund."""
         state = request.state
         ending = state.ending or Ending("system", "", give_back=False, end_subscriptions=False)
         await self._write(state, state.seq - len(state.journal))
         done = await self._told(state)
         if done is not None:
             return done
+        # First of all: while the money is on its way back nothing leaves the house.
+        parcels = await self._stop_parcels(state, ending)
         ended = await self._end_subscriptions(state, ending) if ending.end_subscriptions else ()
         refund_id, status, refusal = await self._give_back(state, ending)
-        fact = Undone(ended, refund_id, status, refusal)
+        fact = Undone(ended, refund_id, status, refusal, parcels)
         await self._conclude(request, fact)
         return fact
+
+    async def _stop_parcels(self, state: OrderState, ending: Ending) -> tuple[StoppedParcel, ...]:
+        also = stays_in(of_subscription=True, give_back=ending.give_back, end_subscriptions=ending.end_subscriptions)
+        async with self._database.begin() as connection:
+            held = await stop_of_order(connection, state.id, ending.actor, also_of_subscriptions=also)
+        await self._courier.dispatch([each.id for each in held if each.fulfilment.withdrawal is Withdrawal.DUE])
+        return tuple(
+            StoppedParcel(
+                each.id,
+                each.fulfilment.status.value,
+                each.fulfilment.withdrawal.value,
+                each.fulfilment.status is Status.STOPPED,
+            )
+            for each in held
+        )
 
     async def _end_subscriptions(self, state: OrderState, ending: Ending) -> tuple[EndedSubscription, ...]:
         return tuple(
@@ -194,6 +214,16 @@ class OrderSteps:
             back["refund_id"] if back else None,
             back["status"] if back else None,
             kept["code"] if kept else None,
+            tuple(
+                StoppedParcel(
+                    row.data["fulfilment_id"],
+                    row.data["status"],
+                    row.data["withdrawal"],
+                    row.kind == "parcel_stopped",
+                )
+                for row in rows
+                if row.kind in {"parcel_stopped", "parcel_stays"}
+            ),
         )
 
 

@@ -27,6 +27,7 @@ from models.queries_letters import letter_set
 from providers.letters.desk import compose
 
 SHIPPED_TEMPLATE: Final = "shipped"
+ORDER_CANCELED: Final = "its order was cancelled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +142,26 @@ async def stop_unpaid(connection: AsyncConnection, invoice_id: str) -> tuple[str
         if held.fulfilment.withdrawal is Withdrawal.DUE:
             due.append(identity)
     return tuple(due)
+
+
+async def stop_of_order(
+    connection: AsyncConnection, order_id: str, actor: str, *, also_of_subscriptions: bool
+) -> tuple[Held, ...]:
+    """What a cancelled order has paid stays in, whatever becomes of the money; safe to repeat.
+
+    `also_of_subscriptions`: with the first cycles of those that it started. Those that are left alone are not returned.
+    """
+    of_order = {"order": order_id, "all": also_of_subscriptions}
+    parcels: list[Held] = []
+    for identity in (await connection.execute(_OF_ORDER, of_order)).scalars().all():
+        held = await hold(connection, identity)
+        if held is None:
+            continue
+        after = stop(held.fulfilment)
+        if after != held.fulfilment:
+            await save(connection, held, after, Line("stopped", actor, ORDER_CANCELED), reason=ORDER_CANCELED)
+        parcels.append(Held(held.id, after, held.payment, held.moment, held.row))
+    return tuple(parcels)
 
 
 async def halt(connection: AsyncConnection, held: Held) -> Held:
@@ -275,6 +296,12 @@ FROM customers AS c WHERE c.id = f.customer_id AND f.id = :id
 """  # noqa: S608 - put together from constants
 )
 _HAS_ADDRESS = text("SELECT 1 FROM addresses WHERE customer_id = :customer LIMIT 1")
+_OF_ORDER = text(
+    """
+SELECT f.id FROM fulfilments AS f JOIN invoices AS i ON i.id = f.invoice_id
+WHERE i.order_id = :order AND (:all OR f.subscription_id IS NULL) ORDER BY f.id
+"""
+)
 _OF_INVOICE = text("SELECT id FROM fulfilments WHERE invoice_id = :invoice ORDER BY id")
 _RESHIP = text(
     """

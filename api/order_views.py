@@ -12,6 +12,7 @@ from api.charges import ChargeView, charge_views
 from api.custom_fields import CustomValueView, item_of
 from api.customers import CustomerView
 from api.fields import Instant, View
+from api.fulfilments import FulfilmentView
 from api.invoices import InvoiceView, LineView, line_view
 from api.messages import MessageView
 from api.payment_methods import MethodView
@@ -25,6 +26,7 @@ from models.queries_orders import (
     order,
     order_charges,
     order_events,
+    order_fulfilments,
     order_invoice_lines,
     order_invoices,
     order_lines,
@@ -128,6 +130,7 @@ class OrderSummary(OrderView):
     charges: list[ChargeView] = Field(description="Newest first")
     refunds: list[RefundView] = Field(description="Newest first")
     subscriptions: list[SubscriptionView]
+    fulfilments: list[FulfilmentView] = Field(description="What its payment sends, first cycles of subscriptions too")
     messages: list[MessageView] = Field(description="Newest first")
     custom_fields: list[CustomValueView]
     events: list[OrderEventView]
@@ -154,6 +157,7 @@ async def summary(session: AsyncSession, order_id: str) -> OrderSummary:
         charges=shown,
         refunds=[refund_view(each) for each in await order_refunds(session, order_id)],
         subscriptions=[SubscriptionView.model_validate(each) for each in await order_subscriptions(session, order_id)],
+        fulfilments=[FulfilmentView.model_validate(each) for each in await order_fulfilments(session, order_id)],
         messages=[MessageView.model_validate(each) for each in await order_messages(session, buyer.id, order_id)],
         custom_fields=[
             item_of(own, None if value is None else value.value) for own, value in await order_values(session, order_id)

@@ -23,8 +23,9 @@ from api.payment_methods import add_method
 from api.routing import noun
 from api.rows import found, known
 from domain.errors import InvalidInput, Refused
+from domain.fulfilment import Fulfilment, Status, Withdrawal
 from domain.ids import derive
-from domain.order_cancel import Sale, effects
+from domain.order_cancel import Sale, Sent, effects
 from domain.order_messages import CancelOrder, OpenOrder, OrderCommand, OrderEnvelope, Pay, Place, SetLines
 from domain.order_state import Channel, OrderStatus
 from models import Customer, Order
@@ -35,6 +36,7 @@ from models.queries_orders import (
     OrderFilter,
     order,
     order_charges,
+    order_fulfilments,
     order_invoices,
     order_subscriptions,
     orders,
@@ -330,7 +332,7 @@ async def _preview(session: AsyncSession, order_id: str, asked: CancelBody) -> C
         open_invoice=owed,
         sale=await _sale(session, order_id),
         subscriptions=[(each.id, each.status) for each in await order_subscriptions(session, order_id)],
-        fulfilments=[],
+        fulfilments=await _sent(session, order_id),
         give_back=asked.give_back,
         end_subscriptions=asked.end_subscriptions,
     )
@@ -341,6 +343,13 @@ async def _preview(session: AsyncSession, order_id: str, asked: CancelBody) -> C
         effects=[] if over else [EffectView.model_validate(each) for each in told],
         refusal=f"This order is {row.status}." if over else None,
     )
+
+
+async def _sent(session: AsyncSession, order_id: str) -> list[Sent]:
+    return [
+        Sent(each.id, Fulfilment(Status(each.status), Withdrawal(each.withdrawal)), each.subscription_id is not None)
+        for each in await order_fulfilments(session, order_id)
+    ]
 
 
 async def _sale(session: AsyncSession, order_id: str) -> Sale | None:

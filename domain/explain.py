@@ -80,6 +80,8 @@ SENTENCES = MappingProxyType(
         "subscription_started": "Line {position} started subscription {subscription_id}.",
         "order_lapsed": "Nobody paid in time: the order lapsed.",
         "cancel_asked": "Cancellation asked for.",
+        "parcel_stopped": "Parcel {fulfilment_id} was stopped.",
+        "parcel_stays": "Parcel {fulfilment_id} stays as it is: {status}.",
         "subscription_ended": "Subscription {subscription_id} ended.",
         "subscription_kept": "Subscription {subscription_id} was not ended: {code}.",
         "money_back": "The money goes back: refund {refund_id}, {status}.",

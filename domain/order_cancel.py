@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from domain.fulfilment import Fulfilment, Status, Withdrawal, stop
 from domain.money import Money
 from domain.order_state import OrderStatus
 
@@ -31,6 +32,20 @@ class Effect:
     amount: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A parcel that the order has paid. `of_subscription`: the first cycle of one that it started."""
+
+    id: str
+    fulfilment: Fulfilment
+    of_subscription: bool
+
+
+def stays_in(*, of_subscription: bool, give_back: bool, end_subscriptions: bool) -> bool:
+    """Whether a parcel is stopped: all are, but that of a subscription that goes on and whose money is kept."""
+    return not of_subscription or give_back or end_subscriptions
+
+
 def effects(
     *,
     status: OrderStatus,
@@ -38,21 +53,24 @@ def effects(
     open_invoice: tuple[str, int] | None,
     sale: Sale | None,
     subscriptions: Sequence[tuple[str, str]],
-    fulfilments: Sequence[tuple[str, str]],
+    fulfilments: Sequence[Sent],
     give_back: bool,
     end_subscriptions: bool,
 ) -> tuple[Effect, ...]:
     """What would happen now, in the order in which it happens; amounts in minor units.
 
-    `open_invoice`: its id and amount. `subscriptions` and `fulfilments`: id and status of each.
+    `open_invoice`: its id and amount. `subscriptions`: id and status of each.
     """
     found: list[Effect] = []
     if open_invoice is not None:
         identity, amount = open_invoice
         text = f"The invoice over {Money(amount, currency)} is voided: nothing is owed any more."
         found.append(Effect("invoice", identity, "void", text, amount))
-    for identity, state in fulfilments:
-        found.append(_fulfilment(identity, state))
+    for each in fulfilments:
+        stopped = stays_in(
+            of_subscription=each.of_subscription, give_back=give_back, end_subscriptions=end_subscriptions
+        )
+        found.append(_fulfilment(each, stopped=stopped))
     for identity, state in subscriptions:
         found.append(_subscription(identity, state, end=end_subscriptions))
     if status is OrderStatus.PAID:
@@ -60,10 +78,16 @@ def effects(
     return tuple(found)
 
 
-def _fulfilment(identity: str, state: str) -> Effect:
-    if state in {"waiting", "ready", "held", "pending"}:
-        return Effect("fulfilment", identity, "cancel", "It is not sent.")
-    return Effect("fulfilment", identity, "stays", f"It is {state} already and stays as it is.")
+def _fulfilment(sent: Sent, *, stopped: bool) -> Effect:
+    before, after = sent.fulfilment, stop(sent.fulfilment)
+    if not stopped and before.status in {Status.PENDING, Status.SENDING, Status.HANDED_OFF}:
+        return Effect("fulfilment", sent.id, "stays", "It is sent: its subscription goes on.")
+    if before == after:
+        said = before.status.replace("_", " ")
+        return Effect("fulfilment", sent.id, "stays", f"It is {said} already and stays as it is.")
+    if after.withdrawal is Withdrawal.DUE:
+        return Effect("fulfilment", sent.id, "ask_back", "It was handed off: the provider is asked not to ship it.")
+    return Effect("fulfilment", sent.id, "stop", "It is not sent.")
 
 
 def _subscription(identity: str, state: str, *, end: bool) -> Effect:

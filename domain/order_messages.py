@@ -122,6 +122,16 @@ class EndedSubscription:
 
 
 @dataclass(frozen=True, slots=True)
+class StoppedParcel:
+    """A parcel of a cancelled order, and where it stands: stopped, asked back (`withdrawal`), or out already."""
+
+    fulfilment_id: str
+    status: str
+    withdrawal: str
+    stopped: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Undone:
     """What a cancellation led to. `refund_id` is set where money goes back; `refusal`: the code of why it does not."""
 
@@ -129,6 +139,7 @@ class Undone:
     refund_id: str | None = None
     refund_status: str | None = None
     refusal: str | None = None
+    parcels: tuple[StoppedParcel, ...] = ()
     kind: Literal["undone"] = "undone"
 
 

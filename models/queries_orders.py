@@ -10,6 +10,7 @@ from sqlalchemy import and_, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.billing import Attempt, Invoice, InvoiceLine, Message, Subscription
+from models.fulfilment import Fulfilment
 from models.orders import Basket, Order, OrderCustomValue, OrderEvent, OrderLine
 from models.paging import KeyPart, Keyset, Page, page
 from models.refunds import Refund
@@ -82,6 +83,13 @@ async def order_charges(session: AsyncSession, order_id: str) -> Sequence[Attemp
 async def order_refunds(session: AsyncSession, order_id: str) -> Sequence[Refund]:
     own = select(Invoice.id).where(Invoice.order_id == order_id)
     statement = select(Refund).where(Refund.invoice_id.in_(own)).order_by(Refund.requested_at.desc(), Refund.id)
+    return (await session.scalars(statement.limit(SHOWN_MAX))).all()
+
+
+async def order_fulfilments(session: AsyncSession, order_id: str) -> Sequence[Fulfilment]:
+    """What its payment sends: its own lines and the first cycles it has paid, and what was sent in their place."""
+    own = select(Invoice.id).where(Invoice.order_id == order_id)
+    statement = select(Fulfilment).where(Fulfilment.invoice_id.in_(own)).order_by(Fulfilment.at, Fulfilment.id)
     return (await session.scalars(statement.limit(SHOWN_MAX))).all()
 
 
