@@ -15,6 +15,7 @@ import zoneinfo
 from collections.abc import Generator
 from contextlib import AsyncExitStack
 from typing import Final
+from urllib.parse import quote
 
 import structlog
 import uvicorn
@@ -106,12 +107,19 @@ async def run(settings: Settings) -> int:
             phone=phone,
             links=links,
             shipper=shipper,
+            workflow_pages=_workflow_pages(settings),
         )
         portal = Portal(database, commands, services.gateways, links, time.monotonic)
         app = create_app(services)
         app.mount(PATH, create_portal(portal))
         await _serve(settings, app)
     return 0
+
+
+def _workflow_pages(settings: Settings) -> str | None:
+    if settings.temporal_ui_url is None:
+        return None
+    return f"{settings.temporal_ui_url.rstrip('/')}/namespaces/{quote(settings.temporal_namespace)}/workflows"
 
 
 async def _serve(settings: Settings, app: FastAPI) -> None:

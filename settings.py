@@ -112,6 +112,8 @@ class Settings(BaseSettings):
     ] = None
     temporal_address: Address | None = None
     temporal_namespace: OneLine = "default"
+    # Where people look at workflows. None: the API names workflows and gives no address.
+    temporal_ui_url: HttpUrl | None = None
     temporal_task_queue: OneLine = "dunlin"
     gateway: Literal["sandbox"] = "sandbox"
     gateway_url: HttpUrl | None = None

@@ -35,6 +35,7 @@ class Services:
     press: Press = field(default_factory=Press)
     links: LinkMaker = field(default_factory=LinkMaker)
     shipper: FulfilmentProvider | None = None
+    workflow_pages: str | None = None  # where Temporal's UI shows the workflows of our namespace
 
     def gateway(self, name: str | None) -> Gateway:
         """The gateway of that name, or the default one. Raises `InvalidInput` for a name not served."""

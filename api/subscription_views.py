@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime
 from typing import Any
+from urllib.parse import quote
 
 from pydantic import BaseModel, Field
 
@@ -21,6 +22,7 @@ from domain.terms import Terms
 from models import Subscription
 from models.queries_subscriptions import subscription
 from models.session import database_now
+from workflows.commands import workflow_id
 
 
 class SubscriptionView(View):
@@ -164,10 +166,18 @@ class LiveView(BaseModel):
     workflow_id: str = Field(description="To be found in Temporal's own UI under this id")
 
 
+class WorkflowView(BaseModel):
+    """The subscription's workflow, and where Temporal's own UI shows it; null where no UI is set."""
+
+    id: str
+    url: str | None
+
+
 class SubscriptionDetail(SubscriptionView):
     """A subscription with its live state; `live` is null where it ended for good or Temporal does not answer."""
 
     live: LiveView | None = None
+    workflow: WorkflowView
 
 
 async def detail(services: Services, subscription_id: str, state: State | None = None) -> SubscriptionDetail:
@@ -182,7 +192,12 @@ async def detail(services: Services, subscription_id: str, state: State | None =
         row = await subscription(session, subscription_id)
     if row is None:
         raise NotFound("There is no such subscription.")
-    return SubscriptionDetail(**_columns(row), live=live)
+    return SubscriptionDetail(**_columns(row), live=live, workflow=_workflow(services, subscription_id))
+
+
+def _workflow(services: Services, subscription_id: str) -> WorkflowView:
+    name, pages = workflow_id(subscription_id), services.workflow_pages
+    return WorkflowView(id=name, url=None if pages is None else f"{pages}/{quote(name, safe='')}")
 
 
 async def clock(services: Services, state: State) -> datetime:

@@ -39,7 +39,9 @@ def demo_settings(given: Settings) -> Settings:
     folder = given.data_dir / "demo"
     _clear(folder)
     ports = {name: port for name in _PORTS if (port := _free(getattr(given, name))) is not None}
-    nothing_outside = dict.fromkeys(("database_url", "temporal_address", "gateway_url", "smtp_host", "smtp_port"))
+    nothing_outside = dict.fromkeys(
+        ("database_url", "temporal_address", "temporal_ui_url", "gateway_url", "smtp_host", "smtp_port")
+    )
     return given.model_copy(update={"data_dir": folder, **nothing_outside, **ports})
 
 

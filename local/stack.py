@@ -166,7 +166,10 @@ class Stack:
         spec = temporal.spec(database, port, ui_port, self._given.environment(), namespace=namespace)
         await self.processes.start(spec)
         self.temporal_ui_url = f"http://{LOOPBACK}:{ui_port}"
-        self._know(temporal_address=f"{LOOPBACK}:{port}", temporal_port=port, temporal_ui_port=ui_port)
+        shown = self._given.temporal_ui_url or self.temporal_ui_url
+        self._know(
+            temporal_address=f"{LOOPBACK}:{port}", temporal_port=port, temporal_ui_port=ui_port, temporal_ui_url=shown
+        )
 
     async def _start_gateway(self) -> None:
         if self._given.gateway_url is not None:

@@ -102,6 +102,17 @@ def _instant(line: dict[str, Any]) -> datetime:
     return datetime.fromisoformat(line["at"])
 
 
+async def test_its_workflow_is_found_in_temporals_own_ui(live: Caller, stack: Stack) -> None:
+    subscription = await started(live, await new_customer(live), await new_price(live))
+    workflow = subscription["workflow"]
+    assert workflow["id"] == f"subscription:{subscription['id']}"
+    assert workflow["url"] == (
+        f"{stack.temporal_ui_url}/namespaces/default/workflows/subscription%3A{subscription['id']}"
+    )
+    page = await live.http.get(workflow["url"])
+    assert (page.status_code, page.headers["content-type"].split(";")[0]) == (200, "text/html")
+
+
 async def test_a_new_card_collects_what_is_open_at_once(live: Caller) -> None:
     customer = await new_customer(live, BROKE)
     subscription = await started(live, customer, await new_price(live))
