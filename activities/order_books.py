@@ -20,7 +20,7 @@ from activities.shipments import OrderParcel, ship_order
 from activities.told import Told
 from domain.facts import Outcome
 from domain.links import Link
-from domain.order_lines import due_by_line
+from domain.order_lines import LINES_MAX, due_by_line
 from domain.order_state import OrderState, order_subscription_id
 from domain.orders import apply, attention, collecting_of
 from domain.state import Entry
@@ -93,8 +93,23 @@ async def write_order(
     await connection.execute(_FIRST if first else _AGAIN, parameters)
     for link in pays:
         await keep_link(connection, link, customer_id=state.customer_id, actor="letter")
+    if any(_frees_codes(state, entry) for entry in entries):
+        await _free_codes(connection, state)
     parcels = await ship_order(connection, _parcels(state, entries))
     return (*(message["id"] for message in messages), *parcels)
+
+
+def _frees_codes(state: OrderState, entry: Entry) -> bool:
+    """Whether a promotion code may be free again: nothing was bought with it, or its line is gone."""
+    unpaid = state.paid_at is None and entry.kind in {"order_canceled", "order_lapsed"}
+    return unpaid or entry.kind == "lines_changed"
+
+
+async def _free_codes(connection: AsyncConnection, state: OrderState) -> None:
+    over = state.ended_at is not None
+    kept = [] if over else [one.id for line in state.lines for one in line.discounts]
+    ours = [order_subscription_id(state.id, position) for position in range(1, LINES_MAX + 1)]
+    await connection.execute(_FREE, {"customer": state.customer_id, "subscriptions": ours, "kept": kept})
 
 
 def _parcels(state: OrderState, entries: Sequence[Entry]) -> list[OrderParcel]:
@@ -218,6 +233,18 @@ ON CONFLICT (order_id, position) DO UPDATE SET
 """
 )
 _NO_LINES: TextClause = text("DELETE FROM order_lines WHERE order_id = :order AND position > :last")
+_FREE: TextClause = text(
+    """
+WITH back AS (
+    UPDATE redemptions SET status = 'given_back', ended_at = now()
+    WHERE customer_id = :customer AND subscription_id = ANY(:subscriptions) AND status <> 'given_back'
+        AND NOT id = ANY(CAST(:kept AS text[]))
+    RETURNING coupon_id, promotion_code_id
+),
+coupon AS (UPDATE coupons SET redeemed = redeemed - 1 FROM back WHERE coupons.id = back.coupon_id)
+UPDATE promotion_codes SET redeemed = redeemed - 1 FROM back WHERE promotion_codes.id = back.promotion_code_id
+"""
+)
 _EVENTS = """
 WITH events AS (
     INSERT INTO order_events (order_id, seq, at, kind, actor, reason, data)

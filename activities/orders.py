@@ -25,15 +25,16 @@ from domain.facts import Outcome, Recorded
 from domain.fulfilment import Status, Withdrawal
 from domain.ids import derive
 from domain.links import NO_LINKS, LinkMaker
-from domain.messages import Cancel, Envelope, Start, When
+from domain.messages import AddDiscount, Cancel, Envelope, RemoveDiscount, Start, When
 from domain.order_cancel import stays_in
 from domain.order_messages import EndedSubscription, OrderFact, Started, StoppedParcel, Undone
 from domain.order_state import Ending, OrderState, order_subscription_id
 from domain.orders import apply, start_of
 from domain.refund_messages import OpenRefund, RefundMode
 from domain.refund_state import RefundState
-from domain.state import State
-from models.session import Database
+from domain.state import SYSTEM, State
+from models.queries_discounts import customer_discounts, fitting
+from models.session import Database, database_now
 from providers.gateways.base import Gateway
 
 
@@ -110,9 +111,32 @@ class OrderSteps:
         state = request.state
         start = start_of(state, request.position)
         await self._door.start(start)
+        await self._discounts_since(start)
         fact = Started(request.position, start.id)
         await self._conclude(request, fact)
         return fact
+
+    async def _discounts_since(self, start: Start) -> None:
+        """What the customer was given since the order's lines were agreed, and what was taken back, from now on."""
+        terms = start.terms
+        async with self._database.session() as session:
+            rows = await customer_discounts(session, start.customer_id)
+            fit = fitting(rows, terms.currency, terms.product_id, await database_now(session))
+        known = {one.id for one in start.discounts}
+        for row in rows:
+            if row.id in known and row.ended_at is not None:
+                ended = Envelope(derive("cmd", start.id, row.id, "end"), RemoveDiscount(row.id), SYSTEM)
+                await self._send_if_taken(start.id, ended)
+        for one in fit:
+            if one.id not in known:
+                command = AddDiscount(one, terms.currency if one.amount else None)
+                await self._send_if_taken(start.id, Envelope(derive("cmd", start.id, one.id), command, SYSTEM))
+
+    async def _send_if_taken(self, subscription_id: str, envelope: Envelope) -> None:
+        try:
+            await self._door.send(subscription_id, envelope)
+        except (Refused, NotFound):  # it has it, or has it no more
+            return
 
     @activity.defn(name="undo_order")
     @alive

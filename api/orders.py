@@ -10,16 +10,20 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.blacklist import refuse_blacklisted, refuse_blacklisted_payment
 from api.context import CallerDep, OnceDep, Services, ServicesDep
+from api.coupons import Word
 from api.custom_fields import Values
 from api.customers import CustomerNew, new_customer
 from api.fields import Body, Code, Currency, ExternalId, Identifier, Line, Minor, Name, Reason, Token, View
 from api.idempotency import Once
 from api.keys import Caller
 from api.order_bodies import Lines, Source, lines_of
+from api.order_discounts import Code as GivenCode
+from api.order_discounts import with_code, with_own_discounts
 from api.order_fields import check_values, write_values
 from api.order_views import OrderSummary, OrderView, summary
 from api.paging import Listed, PageQuery, listed
 from api.payment_methods import add_method
+from api.redeeming import applied, give_back
 from api.routing import noun
 from api.rows import found, known
 from domain.errors import InvalidInput, Refused
@@ -88,6 +92,7 @@ class OrderNew(Source):
     channel: ChannelName = "api"
     external_id: ExternalId | None = None
     lines: Lines
+    promotion_code: Word | None = Field(default=None, description="For the first subscription that it is good for")
     custom_fields: Values = Field(default_factory=dict)
     test_mode: bool = False
     place: bool = Field(default=False, description="Issue the invoice; the customer pays later, by a link")
@@ -173,6 +178,11 @@ async def create_order(body: OrderNew, services: ServicesDep, once: OnceDep, cal
         if before is None:  # else an earlier try has taken it
             await refuse_blacklisted(session, buyer)
         currency = body.currency or buyer.currency
+        lines = await lines_of(session, body.lines, currency, caller)
+        lines = await with_own_discounts(session, lines, buyer.id, currency)
+        if body.promotion_code is not None:
+            given = GivenCode(body.promotion_code, once.id("red"), order_id, buyer.id, currency, actor)
+            lines = await with_code(session, lines, given)
         wanted = OpenOrder(
             id=order_id,
             customer_id=buyer.id,
@@ -180,7 +190,7 @@ async def create_order(body: OrderNew, services: ServicesDep, once: OnceDep, cal
             currency=currency,
             channel=Channel(body.channel),
             agent=actor,
-            lines=await lines_of(session, body.lines, currency, caller),
+            lines=lines,
             test_mode=body.test_mode,
             external_id=body.external_id,
             funnel=body.funnel,
@@ -189,8 +199,14 @@ async def create_order(body: OrderNew, services: ServicesDep, once: OnceDep, cal
             request_id=once.id("cmd"),
             tax=await tax_terms(session, buyer.id),
         )
-    state = await services.commands.orders.open(wanted)
-    if body.external_id is not None and once.id("cmd") not in state.recent_commands:
+    try:
+        state = await services.commands.orders.open(wanted)
+    except (Refused, InvalidInput):
+        await give_back(services.database, once.id("red"))
+        raise
+    taken = once.id("cmd") in state.recent_commands
+    await (applied if taken else give_back)(services.database, once.id("red"))
+    if body.external_id is not None and not taken:
         raise Refused("already_exists", "This external_id is taken by another order.")
     if body.custom_fields:
         async with services.database.session() as session:
@@ -225,6 +241,7 @@ async def change_order_lines(
     async with services.database.session() as session:
         row = found(await order(session, order_id), "order")
         lines = await lines_of(session, body.lines, row.currency, caller)
+        lines = await with_own_discounts(session, lines, row.customer_id, row.currency)
     command = SetLines(lines, body.revision)
     return await _send(services, order_id, once, command, caller.acting(body.actor), body.reason)
 

@@ -249,17 +249,18 @@ def trial_lines(state: State, now: datetime) -> tuple[Line, ...]:
 
 def _enter_prepaid(state: State, prepaid: Prepaid, now: datetime) -> State:
     """The first period begins without an invoice of its own: the order's has paid for it and for the set-up fee."""
-    cycle = state.cycle
+    cycle, due = state.cycle, state.started_at
     how = prepaid.treatment
+    applied = in_force(state.discounts, due, state.terms.product_id)
     state = replace(
         enter_period(state),
         paid_for_period=prepaid.amount,
-        period_price=None if how is None else PeriodPrice(prepaid.amount, (), how),
+        period_price=PeriodPrice(prepaid.amount, applied, how) if applied or how is not None else None,
         setup_fee_billed=True,
         access=Access.ACTIVE,
         prepaid=None,
     )
-    return _prepaid(state, prepaid, cycle, now)
+    return use_discounts(_prepaid(state, prepaid, cycle, now), applied, due, now)
 
 
 def _prepaid(state: State, prepaid: Prepaid, cycle: int, now: datetime) -> State:

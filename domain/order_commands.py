@@ -12,7 +12,7 @@ from typing import assert_never
 
 from domain.collection import is_outcome_open
 from domain.errors import Refused
-from domain.order_lines import check_lines, dues_of
+from domain.order_lines import check_lines, dues_of, keep_coupons
 from domain.order_messages import CancelOrder, OrderEnvelope, Pay, Place, SetLines
 from domain.order_state import Ending, OrderState, OrderStatus
 from domain.orders import collecting_of, issue, void_invoice
@@ -90,11 +90,12 @@ def _set_lines(state: OrderState, command: SetLines, actor: str, reason: str, no
             allowed=allowed(state),
         )
     check_lines(command.lines, state.currency)
+    lines = keep_coupons(state.lines, command.lines)
     state = void_invoice(state, now)
     state = replace(
         state,
-        lines=command.lines,
-        dues=dues_of(command.lines, state.currency, state.zone, state.tax, now),
+        lines=lines,
+        dues=dues_of(lines, state.currency, state.zone, state.tax, now),
         revision=state.revision + 1,
         status=OrderStatus.DRAFT,
         invoice_id=None,
@@ -105,7 +106,7 @@ def _set_lines(state: OrderState, command: SetLines, actor: str, reason: str, no
         "lines_changed",
         actor=actor,
         reason=reason,
-        lines=len(command.lines),
+        lines=len(lines),
         total=state.total,
         currency=state.currency,
         revision=state.revision,

@@ -13,14 +13,14 @@ from datetime import datetime
 
 from domain.business import DiscountRules
 from domain.calendar import local_day
-from domain.discounts import WHOLE
+from domain.discounts import WHOLE, Discount, DiscountSource, in_force
 from domain.errors import InvalidInput, Refused
 from domain.invoicing import cycle_charges
 from domain.lifecycle import begin
 from domain.messages import Start
 from domain.order_state import DueLine, OrderLine, OrderLineKind
 from domain.plan import begin_cycles
-from domain.pricing import Priced, price, rate_totals
+from domain.pricing import Priced, discount_lines, price, rate_totals
 from domain.state import Line, LineKind
 from domain.tax import TaxTerms
 from domain.terms import AMOUNT_MINOR_MAX, QUANTITY_MAX
@@ -98,12 +98,28 @@ def _dues(line: OrderLine, zone: str, now: datetime) -> tuple[DueLine, ...]:
             return ()
         name = f"{line.description} (trial)"
         trial = Line(LineKind.TRIAL, name, 1, terms.trial_amount, tax_category=terms.tax_category)
-        return (DueLine(line.position, trial, prepays=True),)
-    charges, _ = cycle_charges(begin_cycles(begin(Start("", "", zone, terms, "", start_at=now), now), now), now)
+        lasting = [one for one in in_force(line.discounts, now, terms.product_id) if not one.is_counted]
+        return (DueLine(line.position, discount_lines((trial,), lasting, terms.currency)[0], prepays=True),)
+    start = Start("", "", zone, terms, "", start_at=now, discounts=line.discounts)
+    charges, _ = cycle_charges(begin_cycles(begin(start, now), now), now)
     # The period begins when the order is paid, which may be later: the invoice does not name it.
     return tuple(
         DueLine(line.position, replace(each, period=None), prepays=place == 0) for place, each in enumerate(charges)
     )
+
+
+def keep_coupons(before: Sequence[OrderLine], after: Sequence[OrderLine]) -> tuple[OrderLine, ...]:
+    """The new lines, with the coupons that were redeemed for the subscriptions that are still in their places."""
+    known = {(line.position, line.product_id): line for line in before if line.terms is not None}
+    return tuple(_with_coupons(line, known.get((line.position, line.product_id))) for line in after)
+
+
+def _with_coupons(line: OrderLine, before: OrderLine | None) -> OrderLine:
+    if line.terms is None or before is None:
+        return line
+    kept: list[Discount] = [one for one in before.discounts if one.source is DiscountSource.COUPON]
+    known = {one.id for one in line.discounts}
+    return replace(line, discounts=(*line.discounts, *(one for one in kept if one.id not in known)))
 
 
 def due_by_line(dues: Iterable[DueLine]) -> dict[int, int]:

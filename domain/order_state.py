@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
+from domain.discounts import Discount
 from domain.ids import derive
 from domain.state import ENTRY_REASON_LENGTH_MAX, SYSTEM, Collecting, Datum, Entry, EntryData, Line
 from domain.tax import NO_TAX, STANDARD, TaxTerms
@@ -50,7 +51,7 @@ class OrderLine:
 
     `list_amount` is the catalogue's unit amount; None: the line is not in the catalogue. `reason` says why another one
     was agreed. A subscription line has `terms`, at the agreed unit amount; `start_at` None: it starts when the order is
-    paid. `position` counts from 1.
+    paid. `position` counts from 1. `discounts`: what its subscription begins with; one-time lines have none.
     """
 
     position: int
@@ -65,6 +66,7 @@ class OrderLine:
     terms: Terms | None = None
     start_at: datetime | None = None
     tax_category: str = STANDARD
+    discounts: tuple[Discount, ...] = ()
 
     @property
     def amount(self) -> int:

@@ -161,6 +161,7 @@ def start_of(state: OrderState, position: int) -> Start:
         start_at=max(line.start_at or paid_at, paid_at),
         test_mode=state.test_mode,
         notice_days=state.notice_days,
+        discounts=line.discounts,
         order_id=state.id,
         prepaid=prepaid,
         tax=state.tax,
@@ -168,9 +169,9 @@ def start_of(state: OrderState, position: int) -> Start:
 
 
 def issue(state: OrderState, now: datetime, *, trigger: str, phase: Phase) -> OrderState:
-    """Place the order: its invoice is issued, or where nothing is due it is confirmed."""
+    """Place the order: its invoice is issued, and where it asks for no money the order is confirmed."""
     state = replace(state, placed_at=state.placed_at or now)
-    if state.total == 0:
+    if not state.dues:
         return _confirmed(state, now)
     sequence = state.invoices + 1
     identity = order_invoice_id(state.id, sequence)
@@ -192,6 +193,10 @@ def issue(state: OrderState, now: datetime, *, trigger: str, phase: Phase) -> Or
         "period_end": None,
     }
     state = state.enter(Entry(state.seq + 1, now, "invoice_issued", "system", "", data, bill.lines))
+    if not bill.total:  # what is sold for nothing has an invoice, by which it is sent
+        state = replace(state, invoices=sequence, invoice_id=identity)
+        state = state.note(now, "invoice_settled", invoice_id=identity, cycle=0, amount=0, currency=state.currency)
+        return _confirmed(state, now)
     return replace(
         state,
         status=OrderStatus.OPEN if phase is Phase.EXHAUSTED else OrderStatus.PAYING,

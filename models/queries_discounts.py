@@ -95,7 +95,11 @@ async def discounts_to_start_with(
     session: AsyncSession, customer_id: str, currency: str, product_id: str, now: datetime
 ) -> tuple[Discount, ...]:
     """The customer's own discounts that fit a subscription beginning now."""
-    rows = await customer_discounts(session, customer_id)
+    return fitting(await customer_discounts(session, customer_id), currency, product_id, now)
+
+
+def fitting(rows: Sequence[CustomerDiscount], currency: str, product_id: str, now: datetime) -> tuple[Discount, ...]:
+    """Those of a customer's discounts, given newest first, that fit a subscription beginning now; oldest first."""
     return tuple(
         discount_of(row)
         for row in reversed(rows)

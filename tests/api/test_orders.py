@@ -269,3 +269,96 @@ async def test_orders_are_found_by_where_they_were_sold(live: Caller) -> None:
     await ordered(live, customer_id=buyer, lines=[ENGRAVING])
     found = (await live.get("/v1/orders", funnel=funnel, channel="phone", status="draft")).json()["items"]
     assert [each["id"] for each in found] == [first["id"]]
+
+
+async def test_the_customers_discount_reduces_what_is_due_and_goes_on(live: Caller, shop: Shop) -> None:
+    buyer = await customer(live, CARD)
+    body = {"name": "Sorry", "percent": "10", "cycles": 2, "reason": "late"}
+    discount = await live.made(f"/v1/customers/{buyer}/discounts", body)
+    monthly = await price(live, 2000, setup_fee=500)
+    order = await ordered(
+        live, customer_id=buyer, lines=[{"price_id": monthly}, ENGRAVING], pay={"total": 1800 + 450 + 1500}
+    )
+    assert order["status"] == "paid"
+    assert [line["discount"] for line in order["invoice"]["lines"]] == [200, 50, 0], "not off what is paid once"
+    assert order["lines"][0]["due_now"] == 2250
+    subscription = order["subscriptions"][0]["id"]
+    moved = await live.post(f"/v1/subscriptions/{subscription}/advance", {"months": 2})
+    assert moved.status_code == 200, moved.text
+    assert [row["total"] for row in await shop.invoices(subscription)] == [1800, 2000], "the order was the first of two"
+    assert "discount_ended" in await shop.kinds(subscription)
+    assert discount["id"]
+
+
+async def test_a_discount_given_or_ended_before_it_is_paid_counts_for_later_cycles(live: Caller, shop: Shop) -> None:
+    buyer, monthly = await customer(live, CARD), await price(live, 2000)
+    path = f"/v1/customers/{buyer}/discounts"
+    gone = await live.made(path, {"name": "Old", "percent": "10"})
+    order = await ordered(live, customer_id=buyer, lines=[{"price_id": monthly}], place=True)
+    assert (await live.delete(f"{path}/{gone['id']}")).status_code == 204
+    await live.made(path, {"name": "New", "percent": "50"})
+    paid = await done(live, order, "pay", {"total": 1800})
+    subscription = paid["subscriptions"][0]["id"]
+    assert (await live.post(f"/v1/subscriptions/{subscription}/advance", {"months": 1})).status_code == 200
+    assert [row["total"] for row in await shop.invoices(subscription)] == [1000]
+
+
+async def code_of(live: Caller, **more: Any) -> tuple[str, str]:
+    """A coupon of 50 % once that one may redeem, and its word."""
+    coupon = await live.made("/v1/coupons", {"name": "Half", "percent": "50", "cycles": 1, "limit_total": 1} | more)
+    word = f"HALF{next(KEYS)}"
+    await live.made(f"/v1/coupons/{coupon['id']}/promotion-codes", {"code": word})
+    return coupon["id"], word
+
+
+async def redeemed(live: Caller, coupon: str) -> int:
+    return (await live.get(f"/v1/coupons/{coupon}")).json()["redeemed"]
+
+
+async def test_a_promotion_code_is_redeemed_once_and_free_again_where_nothing_is_bought(
+    live: Caller, shop: Shop
+) -> None:
+    (coupon, word), monthly = await code_of(live), await price(live, 2000)
+    buyer = await customer(live, CARD)
+    lines = [ENGRAVING, {"price_id": monthly}]
+    order = await ordered(live, customer_id=buyer, lines=lines, promotion_code=word)
+    assert (order["total"], await redeemed(live, coupon)) == (2500, 1)
+    late = await live.post("/v1/orders", {"customer_id": buyer, "lines": lines, "promotion_code": word})
+    assert (late.status_code, late.json()["code"]) == (409, "coupon_used_up")
+    more = await done(live, order, "lines", {"lines": [ENGRAVING, {"price_id": monthly, "quantity": 2}]})
+    assert (more["total"], await redeemed(live, coupon)) == (3500, 1), "it stays with the subscription in its place"
+    less = await done(live, order, "lines", {"lines": [ENGRAVING]})
+    assert (less["total"], await redeemed(live, coupon)) == (1500, 0)
+    second = await ordered(live, customer_id=buyer, lines=lines, promotion_code=word)
+    assert await redeemed(live, coupon) == 1
+    await done(live, second, "cancel")
+    assert await redeemed(live, coupon) == 0
+    third = await ordered(live, customer_id=buyer, lines=lines, promotion_code=word, pay={"total": 2500})
+    await done(live, third, "cancel", {"give_back": False, "end_subscriptions": False})
+    assert await redeemed(live, coupon) == 1, "it was bought with"
+    subscription = third["subscriptions"][0]["id"]
+    assert (await live.post(f"/v1/subscriptions/{subscription}/advance", {"months": 1})).status_code == 200
+    assert [row["total"] for row in await shop.invoices(subscription)] == [2000]
+
+
+async def test_a_code_that_fits_nothing_takes_no_order(live: Caller) -> None:
+    buyer, (_, word) = await customer(live, CARD), await code_of(live)
+    for code, lines, status, said in (
+        ("NOSUCHCODE", [{"price_id": await price(live)}], 422, "promotion_code"),
+        (word, [ENGRAVING], 409, "wrong_product"),
+    ):
+        answer = await live.post("/v1/orders", {"customer_id": buyer, "lines": lines, "promotion_code": code})
+        assert answer.status_code == status, answer.text
+        found = answer.json()
+        assert said in {found["code"], *(each["field"] for each in found.get("errors", []))}
+    assert (await live.get("/v1/orders", customer_id=buyer)).json()["items"] == []
+
+
+async def test_what_a_discount_makes_free_has_an_invoice_and_no_charge(live: Caller) -> None:
+    (_, word), monthly = await code_of(live, percent="100"), await price(live, 2000)
+    order = await ordered(
+        live, customer_id=await customer(live), lines=[{"price_id": monthly}], promotion_code=word, pay={}
+    )
+    assert (order["status"], order["total"], order["charges"]) == ("paid", 0, [])
+    assert (order["invoice"]["status"], order["invoice"]["total"]) == ("paid", 0)
+    assert [each["status"] for each in order["subscriptions"]] == ["active"]
