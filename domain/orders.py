@@ -326,13 +326,15 @@ def _open(state: OrderState, collecting: Collecting) -> OrderState:
 
 def _undone(state: OrderState, fact: Undone, now: datetime) -> OrderState:
     for parcel in fact.parcels:
-        state = state.note(
-            now,
-            "parcel_stopped" if parcel.stopped else "parcel_stays",
-            fulfilment_id=parcel.fulfilment_id,
-            status=parcel.status,
-            withdrawal=parcel.withdrawal,
-        )
+        told: EntryData = {
+            "fulfilment_id": parcel.fulfilment_id,
+            "status": parcel.status,
+            "withdrawal": parcel.withdrawal,
+        }
+        if parcel.stopped:
+            state = state.note(now, "parcel_stopped", also=told)
+        else:
+            state = state.note(now, "parcel_stays", also=told)
     for each in fact.subscriptions:
         if each.refusal is None:
             state = state.note(now, "subscription_ended", subscription_id=each.subscription_id)
