@@ -14,11 +14,13 @@ from models.session import Database
 
 @dataclass(frozen=True, slots=True)
 class ResendRequest:
-    """Send message `message_id` again as `id`, made from the wish, to `recipient`. `at`: when it was wished."""
+    """Send message `message_id` again as `id`, made from the wish. `at`: when it was wished.
+
+    To whom is not said: addresses stay out of Temporal's histories.
+    """
 
     id: str
     message_id: str
-    recipient: str
     actor: str
     at: datetime
 
@@ -39,7 +41,6 @@ class Resends:
                 {
                     "id": request.id,
                     "of": request.message_id,
-                    "recipient": request.recipient,
                     "actor": request.actor,
                     "at": request.at,
                 },
@@ -48,6 +49,7 @@ class Resends:
         return request.id
 
 
+# A customer's goes to the address they have now.
 # A test subscription's messages are ahead of the wall clock; what is sent again never stands before what it repeats.
 _AGAIN = text(
     """
@@ -55,10 +57,11 @@ INSERT INTO messages (
     id, customer_id, subscription_id, order_id, event_seq, refund_id, resend_of, requested_by, document_id, audience,
     template, recipient, subject, body, html, language, template_version, template_trouble, status, at
 )
-SELECT :id, customer_id, subscription_id, order_id, event_seq, refund_id, id, :actor, document_id, audience, template,
-    :recipient, subject, body, html, language, template_version, template_trouble, 'pending',
-    greatest(at, CAST(:at AS timestamptz))
-FROM messages WHERE id = :of
+SELECT :id, m.customer_id, m.subscription_id, m.order_id, m.event_seq, m.refund_id, m.id, :actor, m.document_id,
+    m.audience, m.template, CASE WHEN m.audience = 'customer' THEN coalesce(c.email, m.recipient) ELSE m.recipient END,
+    m.subject, m.body, m.html, m.language, m.template_version, m.template_trouble, 'pending',
+    greatest(m.at, CAST(:at AS timestamptz))
+FROM messages AS m LEFT JOIN customers AS c ON c.id = m.customer_id WHERE m.id = :of
 ON CONFLICT DO NOTHING
 """
 )

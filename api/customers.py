@@ -130,6 +130,7 @@ class CustomerView(View):
     guest: bool
     verified_at: Instant | None = Field(description="When `email` was proved to be theirs")
     merged_into: str | None = Field(description="Set in the answer to a guest who went into this customer at once")
+    forgotten_at: Instant | None = Field(description="When they were made anonymous; nothing is written to them again")
     parent_id: str | None
     pays: str = Field(description="`parent`: charged on the parent's methods; `self`: on its own")
     created_at: Instant

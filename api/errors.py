@@ -20,7 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
 from api.names import routes_of
-from domain.errors import DunlinError, InvalidInput, Merged, NotFound, Refused, Unavailable
+from domain.errors import DunlinError, Forgotten, InvalidInput, Merged, NotFound, Refused, Unavailable
 from providers.gateways.base import GatewayUnavailable, OutcomeUnknown
 
 PROBLEM_JSON: Final = "application/problem+json"
@@ -29,6 +29,9 @@ FIELD_ERRORS_MAX: Final = 50
 
 # What a client of Temporal says that was never connected; there is no type for it.
 NEVER_CONNECTED: Final = "Failed client connect"
+
+# What the tables say to a row of a forgotten customer.
+FORGOTTEN_STATE: Final = "DL410"
 
 _log = structlog.get_logger(__name__)
 _UNPROCESSABLE: Final = 422
@@ -146,6 +149,8 @@ def answer(error: Exception) -> Response:  # noqa: C901, PLR0911, PLR0912 - one 
             return problem(404, error.code, error.message)
         case Merged():
             return problem(410, error.code, error.message, merged_into=error.merged_into)
+        case Forgotten():
+            return problem(410, error.code, error.message)
         case Refused(code="blacklisted"):
             return problem(403, error.code, error.message)
         case Refused():
@@ -166,6 +171,8 @@ def answer(error: Exception) -> Response:  # noqa: C901, PLR0911, PLR0912 - one 
             return _unavailable("The payment gateway does not answer.")
         case IntegrityError():
             return _constraint(error)
+        case DBAPIError() if getattr(error.orig, "sqlstate", None) == FORGOTTEN_STATE:
+            return answer(Forgotten())
         case _ if _is_outage(error):
             _log.warning("part_unavailable", error=type(error).__name__)
             return _unavailable("The database or Temporal does not answer.")

@@ -22,6 +22,10 @@ OBSTACLES: Final = {
     "dispute_open": "A dispute of this customer is open.",
     "has_children": "This customer has children; end those ties first.",
     "merge_open": "A merge with this customer can still be undone; undo it, or wait until it is final.",
+    "order_open": "An order of this customer is not over; cancel it, or wait until it is paid.",
+    "parcel_open": "Something is still to be shipped to this customer; cancel it, or wait until it is on its way.",
+    "on_blacklist": "The blacklist knows this customer; take the entries off first, for they say who it is.",
+    "import_open": "A file is being imported, which may bring this customer; wait until it has ended.",
     "on_its_way": "A letter or a call to this customer is on its way; try again when it has arrived or failed.",
 }
 
@@ -55,7 +59,7 @@ async def forget_customer(
         row = found(await customer(session, customer_id, lock=True), "customer")
         if body.confirm != customer_id:
             raise InvalidInput("confirm", "must be the customer's id", code="not_confirmed")
-        code = await forget_obstacle(session, customer_id)
+        code = await forget_obstacle(session, row)
         if code is not None:
             raise Refused(code, OBSTACLES[code])
         await forget(session, row)

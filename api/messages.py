@@ -144,7 +144,7 @@ async def resend_message(
     recipient = reader.email if reader is not None and row.audience == CUSTOMER else row.recipient
     if not recipient:
         raise Refused("no_address", "This customer has no email address; give one and send the message again.")
-    await services.commands.messages.resend(new_id, message_id, recipient=recipient, actor=caller.name)
+    await services.commands.messages.resend(new_id, message_id, actor=caller.name)
     return await _detail(services, new_id)
 
 

@@ -14,6 +14,7 @@ from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 
 from api import activity, errors, idempotency
+from api.forgotten import refuse_forgotten
 from api.keys import Caller
 from api.roles import admit
 from api.sessions import caller_of
@@ -22,6 +23,7 @@ from models.queries_customers import customer
 
 MIB: Final = 1024 * 1024
 READING: Final = {"GET"}
+FORGETS: Final = "forget_customer"  # doing it again changes nothing, and says the same
 
 _bearer = HTTPBearer(
     bearerFormat="dk_…",
@@ -111,6 +113,8 @@ class Route(Edge):
         self._refuse_unknown_query(request)
         await _refuse_merged(request, request.query_params.get("customer_id"))
         request, body = await self._read(request)
+        if self.methods != READING and self.name != FORGETS:
+            await refuse_forgotten(request, body)
         if request.method != "POST":
             return await own(request)
         given.asked = idempotency.asked(request, given.caller, self._digest(request, body))
@@ -188,7 +192,7 @@ PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
     401: _problem("No API key or session, or none that works"),
     403: _problem("You may not do that; `roles` may, where it is a matter of roles"),
     404: _problem("There is no such thing"),
-    410: _problem("This customer was merged into another; `merged_into` says which"),
+    410: _problem("This customer was merged into another (`merged_into` says which), or made anonymous (`forgotten`)"),
     409: _problem("Right input, wrong moment; `allowed` says what would be taken now"),
     422: _problem("A field breaks a rule; `errors` names field and rule; nothing was changed"),
     500: _problem("A bug; the same request may be repeated"),

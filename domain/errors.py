@@ -59,6 +59,15 @@ class Merged(DunlinError):
         self.merged_into = merged_into
 
 
+class Forgotten(DunlinError):
+    """The customer was made anonymous: nothing is written to them again."""
+
+    code = "forgotten"
+
+    def __init__(self) -> None:
+        super().__init__("This customer was made anonymous at their own wish: nothing is written to them again.")
+
+
 class Refused(DunlinError):
     """The input is right, the moment is not. `allowed` names the commands that would be accepted now."""
 

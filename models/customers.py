@@ -22,7 +22,8 @@ class Customer(Base):
 
     A child (`parent_id`) with `pays` `parent` is charged on the parent's methods; else on its own. `merged_into` is
     never itself merged: one step leads to the customer that goes on. `verified_email` is the address that was proved to
-    be theirs, in the form of `domain.blacklist`; none again when `email` changes.
+    be theirs, in the form of `domain.blacklist`; none again when `email` changes. Of one with
+    `forgotten_at` the tables take nothing personal any more.
     """
 
     __tablename__ = "customers"
@@ -67,6 +68,7 @@ class Customer(Base):
     verified_at: Mapped[Instant | None]
     verified_by: Mapped[str | None]
     merged_into: Mapped[Id | None] = mapped_column(ForeignKey("customers.id"))
+    forgotten_at: Mapped[Instant | None]
     created_at: Mapped[Recorded]
     updated_at: Mapped[Updated]
 

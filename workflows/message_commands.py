@@ -22,12 +22,12 @@ class MessageCommands:
         self._client = client
         self._task_queue = task_queue
 
-    async def resend(self, new_id: str, message_id: str, *, recipient: str, actor: str) -> None:
+    async def resend(self, new_id: str, message_id: str, *, actor: str) -> None:
         """Send a message again as `new_id`; returns when its row is there and its sending is sure to be tried.
 
         Raises `Unavailable` where no worker answers: repeat it with the same id.
         """
-        request = ResendRequest(new_id, message_id, recipient, actor, datetime.now(UTC).replace(microsecond=0))
+        request = ResendRequest(new_id, message_id, actor, datetime.now(UTC).replace(microsecond=0))
 
         async def run() -> str:
             handle = await self._client.start_activity(

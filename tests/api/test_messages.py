@@ -59,8 +59,8 @@ async def written(database: Database, customer: str, **values: Any) -> str:
     return row["id"]
 
 
-def asked(new_id: str, message_id: str, recipient: str = "new@example.com") -> ResendRequest:
-    return ResendRequest(new_id, message_id, recipient, "anna", datetime(2026, 2, 1, 12, tzinfo=UTC))
+def asked(new_id: str, message_id: str) -> ResendRequest:
+    return ResendRequest(new_id, message_id, "anna", datetime(2026, 2, 1, 12, tzinfo=UTC))
 
 
 async def rows(database: Database, message_id: str) -> list[dict[str, Any]]:
@@ -77,7 +77,7 @@ async def test_a_message_sent_again_has_the_same_words_and_says_what_it_repeats(
     new_id = f"{original}_again"
     assert await Resends(database, pouch).resend_message(asked(new_id, original)) == new_id
     (row,) = await rows(database, original)
-    assert (row["id"], row["requested_by"], row["recipient"]) == (new_id, "anna", "new@example.com")
+    assert (row["id"], row["requested_by"], row["recipient"]) == (new_id, "anna", customer["email"])
     assert (row["subject"], row["body"], row["template"]) == ("Receipt", "Thank you", "receipt")
     assert (row["status"], row["refund_id"], row["audience"]) == ("pending", "re_1", "customer")
     assert row["at"] == datetime(2026, 2, 1, 12, tzinfo=UTC)
