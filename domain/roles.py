@@ -59,6 +59,7 @@ _TABLE: Final[tuple[tuple[tuple[Role, ...], tuple[str, ...]], ...]] = (
         ("create_order", "change_order_lines", "place_order", "pay_order", "cancel_order", "change_order_values"),
     ),
     (_AGENTS, ("preview_order_cancel", "give_back_order")),
+    (_AGENTS, ("create_basket", "change_basket_lines", "create_basket_link", "cancel_basket")),
     # From whom nothing is taken any more.
     (_LEADS, ("blacklist_payer", "unlist_payer")),
     # Giving money back. A refund above the merchant's limit waits for a lead, who must be another one.

@@ -23,7 +23,7 @@ from starlette.types import ASGIApp
 from domain.errors import InvalidInput, Refused, Unavailable
 from domain.links import LinkKind, Standing
 from domain.papers import Seller
-from portal import pay, renew
+from portal import basket, pay, renew
 from portal.context import Portal, portal_of
 from portal.edge import Edge, ForeignForm
 from portal.frame import FOLDER, Frame, message
@@ -50,6 +50,10 @@ PAGES: Final[Mapping[LinkKind, Pages]] = MappingProxyType(
         ),
         LinkKind.UPDATE_CARD: Pages(
             renew.show, {("GET", "card"): renew.confirm_card, ("POST", "card"): renew.use_card}
+        ),
+        LinkKind.BASKET: Pages(
+            basket.show,
+            {("GET", "card"): basket.confirm_card, ("POST", "pay"): basket.pay, ("POST", "card"): basket.pay_with_card},
         ),
     }
 )

@@ -40,7 +40,7 @@ class LinkOver(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A link that works, or was used. `path` is its page's address."""
+    """A link that works, or was used. `path` is its page's address; `instead`: what its subject has become."""
 
     row: CustomerLink
     token: str
@@ -48,6 +48,7 @@ class Opened:
     seller: Seller
     path: str
     base: str
+    instead: str | None = None
 
     @property
     def kind(self) -> LinkKind:
@@ -55,7 +56,7 @@ class Opened:
 
     @property
     def subject_id(self) -> str:
-        return self.row.subject_id
+        return self.instead or self.row.subject_id
 
     def frame(self, language: str = "en") -> Frame:
         return Frame(self.base, self.seller, language)

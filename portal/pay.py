@@ -42,6 +42,7 @@ REASON: Final = "payment link"
 A_DAY: Final = timedelta(hours=24)
 # Stands for the methods of a parent, which are not shown to the child.
 USUAL: Final = "usual"
+PARENTS_WORDS: Final = "It is charged to the account that pays for you."
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,10 @@ async def show(request: Request, found: Opened) -> Response:
         last_card=shown.card(due.last_method) if due.last_method is not None else "",
         paid_on=shown.day(due.row.paid_at, paper.zone, locale) if due.row.paid_at is not None else "",
         payable=can_pay(stands) and not due.too_often,
-        methods=[_choice(method, method.id in refused) for method in due.methods],
+        methods=[each for each in (choice(m) for m in due.methods) if each["id"] not in refused],
+        usual_words=PARENTS_WORDS if due.is_parents else "",
+        button=f"Pay {shown.money(due.row.amount_due, paper.currency, locale)}",
+        hidden={"seen": len(due.attempts)},
         another=None if due.is_parents else card_form(portal, found),
         lines=[_line(due, position, locale) for position in range(len(paper.lines))],
         sums=_sums(due, locale),
@@ -104,7 +108,11 @@ async def show(request: Request, found: Opened) -> Response:
 
 async def pay(request: Request, found: Opened) -> Response:
     """Collect it with a saved method, once for each try that the page had seen."""
-    portal, form = portal_of(request), await form_of(request)
+    return await pay_as_asked(portal_of(request), found, await form_of(request))
+
+
+async def pay_as_asked(portal: Portal, found: Opened, form: Mapping[str, str]) -> Response:
+    """The same, for a form that was read."""
     chosen, seen = form.get("method", ""), _seen(form)
     async with portal.database.session() as session:
         await still_open(session, found)
@@ -133,15 +141,18 @@ async def confirm_card(request: Request, found: Opened) -> Response:
         card=shown.card_of(card.details.kind, card.details.brand, card.details.last4),
         expiry=shown.expiry(card.details.exp_month, card.details.exp_year),
         button=f"Pay {shown.money(due.row.amount_due, due.paper.currency, locale)}",
-        token=card.details.token,
-        seen=len(due.attempts),
+        hidden={"token": card.details.token, "seen": len(due.attempts)},
         path=found.path,
     )
 
 
 async def pay_with_card(request: Request, found: Opened) -> Response:
     """Keep the card and collect the invoice with it. It goes first where the invoice was declined before, else last."""
-    portal, form = portal_of(request), await form_of(request)
+    return await pay_with_card_as_asked(portal_of(request), found, await form_of(request))
+
+
+async def pay_with_card_as_asked(portal: Portal, found: Opened, form: Mapping[str, str]) -> Response:
+    """The same, for a form that was read."""
     token, seen = checked_token(form.get("token", "")), _seen(form)
     async with portal.database.session() as session:
         await still_open(session, found)
@@ -187,16 +198,18 @@ async def _due(portal: Portal, session: AsyncSession, invoice_id: str) -> Due:
         owner=owner,
         paper=paper,
         attempts=attempts,
-        methods=[] if parents else [m for m in await chargeable(session, owner.id) if _reaches(portal, m, row)],
+        methods=[]
+        if parents
+        else [m for m in await chargeable(session, owner.id) if reaches(portal, m, row.test_mode)],
         last_method=await any_method(session, last) if last is not None and not parents else None,
         too_often=await tries_by_link(session, invoice_id, TRIGGER, within=A_DAY) >= TRIES_PER_DAY_MAX,
     )
 
 
-def _reaches(portal: Portal, method: PaymentMethod, row: Invoice) -> bool:
+def reaches(portal: Portal, method: PaymentMethod, test_mode: bool) -> bool:
     """A gateway that is served here; what is a test never reaches a real one."""
     gateway = portal.gateways.get(method.gateway)
-    return gateway is not None and (gateway.is_sandbox or not row.test_mode)
+    return gateway is not None and (gateway.is_sandbox or not test_mode)
 
 
 async def _card(portal: Portal, session: AsyncSession, due: Due, token: str) -> Brought | None:
@@ -234,13 +247,9 @@ def _confirm_address(portal: Portal, found: Opened, due: Due) -> str | None:
     return gateway.confirm_page(last.action_url, f"{portal.links.url(found.row.link)}?back=1")
 
 
-def _choice(method: PaymentMethod, refused: bool) -> dict[str, str | bool]:
-    return {
-        "id": method.id,
-        "name": shown.card(method),
-        "expiry": shown.expiry(method.exp_month, method.exp_year),
-        "refused": refused,
-    }
+def choice(method: PaymentMethod) -> dict[str, str]:
+    """A method as the page offers it."""
+    return {"id": method.id, "name": shown.card(method), "expiry": shown.expiry(method.exp_month, method.exp_year)}
 
 
 def _line(due: Due, position: int, locale: shown.Locale) -> dict[str, str]:

@@ -74,8 +74,7 @@ async def confirm_card(request: Request, found: Opened) -> Response:
         card=shown.card_of(card.details.kind, card.details.brand, card.details.last4),
         expiry=shown.expiry(card.details.exp_month, card.details.exp_year),
         button="Use this card",
-        token=card.details.token,
-        seen=0,
+        hidden={"token": card.details.token},
         path=found.path,
     )
 

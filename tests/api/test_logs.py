@@ -45,6 +45,8 @@ OF_A_THING = {
     "get_voucher": "vch",
     "get_refund": "re",
     "get_dispute": "dis",
+    "get_order": "ord",
+    "get_basket": "bsk",
     "get_fulfilment": "ful",
     "get_message": "msg",
     "get_task": "task",

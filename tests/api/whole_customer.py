@@ -11,6 +11,7 @@ from models import (
     ActivityLine,
     Address,
     Attempt,
+    Basket,
     CreditNote,
     Customer,
     CustomerChange,
@@ -110,6 +111,11 @@ async def whole_customer(database: Database, name: str, count: int) -> str:
         mine | {"id": f"ord_{i}", "number": f"O-{name}-{n}", "channel": "phone", "agent": "ann", "status": "draft",
                 "currency": "EUR", "total": PAID, "revision": 1, "event_seq": 1, "created_at": moment(n),
                 "test_mode": False}
+        for n, i in numbered
+    ))  # fmt: skip
+    await add(database, Basket, *(
+        mine | {"id": f"bsk_{i}", "agent": "ann", "currency": "EUR", "lines": [], "total": PAID, "revision": 1,
+                "test_mode": False, "expires_at": moment(n)}
         for n, i in numbered
     ))  # fmt: skip
     billed = [mine | {"id": f"in_{i}", "subscription_id": f"sub_{i}"} for i in ids]
