@@ -114,7 +114,7 @@ async def whole_customer(database: Database, name: str, count: int) -> str:
         for n, i in numbered
     ))  # fmt: skip
     await add(database, Basket, *(
-        mine | {"id": f"bsk_{i}", "agent": "ann", "currency": "EUR", "lines": [], "total": PAID, "revision": 1,
+        mine | {"id": f"bsk_{i}", "agent": "ann", "currency": "EUR", "lines": list[str](), "total": PAID, "revision": 1,
                 "test_mode": False, "expires_at": moment(n)}
         for n, i in numbered
     ))  # fmt: skip
