@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from domain.baskets import order_id_of
 from tests.api.conftest import KEYS, Caller
 from tests.portal.browser import Browser, Page
 from tests.stack_fixtures import Shop
@@ -247,3 +248,28 @@ async def test_an_order_that_was_edited_after_a_decline_is_not_sold_at_the_old_p
     page = await browser.open(made["url"])
     assert "Left to pay $9.00" in page.text
     assert "Paid. Thank you." in (await browser.press(await another_card(browser, page))).text
+
+
+async def test_a_press_that_was_cut_off_is_made_up_for_by_the_next(shop: Shop, agent: Caller, browser: Browser) -> None:
+    """The server died after it had taken the basket, before the order began."""
+    made = await basket(agent, await shop.customer("tok_ok_visa"))
+    page = await browser.open(made["url"])
+    await shop.execute("UPDATE baskets SET order_id = :o WHERE id = :id", o=order_id_of(made["id"]), id=made["id"])
+    assert (await browser.open(made["url"])).text == page.text
+    assert "Paid. Thank you. We received $15.00" in (await browser.press(page)).text
+    assert [charge["status"] for charge in (await order(agent, made))["charges"]] == ["approved"]
+
+
+async def test_a_rate_of_tax_that_changed_meanwhile_is_a_change_of_price(
+    shop: Shop, agent: Caller, browser: Browser
+) -> None:
+    customer = await shop.customer("tok_ok_visa")
+    made = await basket(agent, customer)
+    page = await browser.open(made["url"])
+    place = {"kind": "billing", "line1": "1 Main Street", "city": "Lisbon", "postal_code": "1000", "country": "PT"}
+    rate = {"place": "PT", "percent": "23", "valid_from": "2020-01-01"}
+    await agent.made("/v1/tax-rates", rate)
+    await agent.made(f"/v1/customers/{customer}/addresses", place)
+    told = await browser.press(page)
+    assert (told.status, "Tax in it $3.45" in told.text, "To pay now $18.45" in told.text) == (409, True, True)
+    assert "We received $18.45" in (await browser.press(told)).text
