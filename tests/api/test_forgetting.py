@@ -45,7 +45,8 @@ async def test_nothing_of_the_person_is_left_and_the_books_stay(api: Caller, dat
             await connection.execute(text(statement), {"id": owner})
         for each in (
             "SELECT set_config('dunlin.removes_customer', 'yes', true), :id, :name",
-            "UPDATE messages SET body = :name, html = :name, sender = :name, recipient = :mail WHERE customer_id = :id",
+            "UPDATE messages SET body = :name, html = :name, sender = :name WHERE customer_id = :id",
+            "UPDATE messages SET recipient = :mail WHERE customer_id = :id",
             "UPDATE tasks SET title = :name, detail = jsonb_build_object('of', :name) WHERE customer_id = :id",
             (
                 "UPDATE fulfilments SET recipient = :name, address = jsonb_build_object('name', :name), tracking = :name"
@@ -56,8 +57,8 @@ async def test_nothing_of_the_person_is_left_and_the_books_stay(api: Caller, dat
                 " WHERE fulfilment_id IN (SELECT id FROM fulfilments WHERE customer_id = :id)"
             ),
             (
-                "INSERT INTO order_lines (order_id, position, kind, description, quantity, unit_amount, amount, due_now)"
-                " SELECT id, 1, 'one_time', :name, 1, 0, 0, 0 FROM orders WHERE customer_id = :id"
+                "INSERT INTO order_lines (order_id, position, kind, description, quantity, unit_amount, amount,"
+                " due_now) SELECT id, 1, 'one_time', :name, 1, 0, 0, 0 FROM orders WHERE customer_id = :id"
             ),
             (
                 "INSERT INTO order_events (order_id, seq, at, kind, actor, reason, data)"
