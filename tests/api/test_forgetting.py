@@ -49,8 +49,8 @@ async def test_nothing_of_the_person_is_left_and_the_books_stay(api: Caller, dat
             "UPDATE messages SET recipient = :mail WHERE customer_id = :id",
             "UPDATE tasks SET title = :name, detail = jsonb_build_object('of', :name) WHERE customer_id = :id",
             (
-                "UPDATE fulfilments SET recipient = :name, address = jsonb_build_object('name', :name), tracking = :name"
-                " WHERE customer_id = :id"
+                "UPDATE fulfilments SET recipient = :name, tracking = :name,"
+                " address = jsonb_build_object('name', :name) WHERE customer_id = :id"
             ),
             (
                 "UPDATE fulfilment_events SET reason = :name, data = jsonb_build_object('of', :name)"
