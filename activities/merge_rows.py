@@ -115,7 +115,6 @@ MOVERS: Final[tuple[Mover, ...]] = (
     _mover("vouchers"),
     _mover("credit_transfers"),
     _mover("fulfilments"),
-    _mover("orders"),
     _mover("baskets"),
     _mover("redemptions"),
     _mover("customer_discounts"),
@@ -161,4 +160,4 @@ STAYS: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 # Told by a command, which writes the row.
-TOLD: Final = ("subscriptions.customer_id",)
+TOLD: Final = ("subscriptions.customer_id", "orders.customer_id")

@@ -11,17 +11,15 @@ from datetime import datetime
 from typing import Any, Final, Protocol
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio import activity
 
 from activities.alive import alive
-from activities.ledger import DoubleEntry, post
+from activities.merge_orders import MergedOrders, OrderDoor, hand_over
 from activities.merge_rows import FAMILY, FIRST, MOVERS
 from activities.merge_specials import put_apart, put_together
 from domain.credits import Refusal
 from domain.errors import Broken, NotFound
 from domain.ids import derive
-from domain.ledger import BETWEEN_CUSTOMERS, CUSTOMER_CREDIT, RECEIVABLE, Posting
 from domain.merging import MergeStatus, objection, undo_objection
 from domain.messages import Envelope, SetCustomer
 from domain.price_commands import set_tax_envelope
@@ -92,7 +90,10 @@ class MovePage:
 
 
 class Door(Protocol):
-    """How a subscription is asked (`workflows.commands` is the real one)."""
+    """How a subscription and an order are asked (`workflows.commands` is the real one)."""
+
+    @property
+    def orders(self) -> OrderDoor: ...
 
     async def send(self, subscription_id: str, envelope: Envelope) -> State: ...
 
@@ -103,6 +104,7 @@ class Merges:
     def __init__(self, database: Database, door: Door) -> None:
         self._database = database
         self._door = door
+        self._orders = MergedOrders(database, door)
 
     @activity.defn(name="open_merge")
     @alive
@@ -140,17 +142,21 @@ class Merges:
     @activity.defn(name="move_merge_rows")
     @alive
     async def move_merge_rows(self, page: MovePage) -> bool:
-        """Move the next rows to the master; whether there were any. The subscriptions come first: what they write
-        from then on is the master's already.
+        """Move the next rows to the master; whether there were any. The orders come first, then the subscriptions,
+        those they have started too: what all of these write from then on is the master's already.
         """
-        told = await self._tell_subscriptions(page)
+        request = page.request
+        told = await self._orders.there(request.merge_id, request.master_id, request.loser_id)
+        told = await self._tell_subscriptions(page) or told
         return await self._rows(page, back=False) or told
 
     @activity.defn(name="move_merge_back")
     @alive
     async def move_merge_back(self, page: MovePage) -> bool:
         """Move the next rows back to the loser; whether there were any."""
-        told = await self._tell_back(page)
+        request = page.request
+        told = await self._orders.back(request.merge_id, request.master_id, request.loser_id, page.now)
+        told = await self._tell_back(page) or told
         return await self._rows(page, back=True) or told
 
     @activity.defn(name="mark_merge")
@@ -245,7 +251,8 @@ class Merges:
             async with self._database.begin() as connection:
                 if not heard:
                     await connection.execute(_OWN, {"id": subscription, "owner": request.loser_id})
-                await _hand_over(connection, page, subscription)
+                parties = (request.merge_id, request.master_id, request.loser_id)
+                await hand_over(connection, parties, page.now, subscription_id=subscription)
                 await connection.execute(_UNDONE, values | {"row": subscription})
         return bool(ids)
 
@@ -274,39 +281,6 @@ def _values(request: MergeRequest) -> dict[str, Any]:
     return {"merge": request.merge_id, "master": request.master_id, "loser": request.loser_id}
 
 
-async def _hand_over(connection: AsyncConnection, page: MovePage, subscription: str) -> None:
-    """A subscription that goes back takes along what it owes and has on account.
-
-    Its open invoices are the loser's again. What was booked for the master meanwhile stays as it is, and what that
-    leaves owed or on account is booked over, so that each customer's accounts say what is.
-    """
-    request = page.request
-    values: dict[str, Any] = {
-        "subscription": subscription, "master": request.master_id, "loser": request.loser_id,
-        "accounts": [RECEIVABLE, CUSTOMER_CREDIT],
-    }  # fmt: skip
-    await connection.execute(_OPEN_INVOICES, values)
-    for row in (await connection.execute(_HELD, values)).all():
-        for customer, sign in ((request.master_id, -1), (request.loser_id, 1)):
-            sides = (
-                Posting(row.account, sign * row.amount, row.currency),
-                Posting(BETWEEN_CUSTOMERS, -sign * row.amount, row.currency),
-            )
-            about = (request.merge_id, subscription, customer, row.account, row.currency, str(row.test_mode))
-            entry = DoubleEntry(
-                id=derive("led", *about),
-                at=page.now,
-                kind="customer_changed",
-                postings=sides,
-                description="merge undone",
-                test_mode=row.test_mode,
-                customer_id=customer,
-                subscription_id=subscription,
-                subject_id=request.merge_id,
-            )
-            await post(connection, entry)
-
-
 _INTEND = text(
     """
 WITH picked AS (SELECT id FROM subscriptions WHERE customer_id = CAST(:loser AS text) ORDER BY id LIMIT :limit)
@@ -323,20 +297,6 @@ ORDER BY row_id LIMIT :limit
 )
 _UNDONE = text("UPDATE merge_moves SET undone_at = now() WHERE merge_id = :merge AND what = :what AND row_id = :row")
 _OWN = text("UPDATE subscriptions SET customer_id = :owner WHERE id = :id")
-_OPEN_INVOICES = text(
-    """
-UPDATE invoices SET customer_id = :loser
-WHERE subscription_id = :subscription AND customer_id = :master AND status = 'open'
-"""
-)
-_HELD = text(
-    """
-SELECT p.account, p.currency, e.test_mode, sum(p.amount)::bigint AS amount
-FROM ledger_entries AS e JOIN ledger_postings AS p ON p.entry_id = e.id
-WHERE e.customer_id = :master AND e.subscription_id = :subscription AND p.account = ANY(:accounts)
-GROUP BY p.account, p.currency, e.test_mode HAVING sum(p.amount) <> 0
-"""
-)
 _MARK = text(
     """
 UPDATE merges SET status = :status, done_at = coalesce(:done_at, done_at), undo_until = coalesce(:until, undo_until),

@@ -206,7 +206,8 @@ ON CONFLICT (id) DO NOTHING
 )
 _ROW: TextClause = text(
     """
-UPDATE orders SET status = :status, total = :total, revision = :revision, invoice_id = :invoice,
+UPDATE orders SET customer_id = :customer, status = :status,
+    total = :total, revision = :revision, invoice_id = :invoice,
     attention = :attention, event_seq = :seq, placed_at = :placed_at, paid_at = :paid_at, ended_at = :ended_at,
     updated_at = now()
 WHERE id = :id AND event_seq <= :seq

@@ -13,7 +13,7 @@ from typing import assert_never
 from domain.collection import is_outcome_open
 from domain.errors import Refused
 from domain.order_lines import check_lines, dues_of, keep_coupons
-from domain.order_messages import CancelOrder, OrderEnvelope, Pay, Place, SetLines
+from domain.order_messages import CancelOrder, OrderEnvelope, Pay, Place, SetBuyer, SetLines
 from domain.order_state import Ending, OrderState, OrderStatus
 from domain.orders import collecting_of, issue, void_invoice
 from domain.state import RECENT_COMMANDS_MAX, Phase
@@ -59,7 +59,8 @@ def handle(state: OrderState, envelope: OrderEnvelope, now: datetime) -> OrderSt
     """The order after a command. Raises `Refused` (wrong moment) or `InvalidInput` (wrong value)."""
     if envelope.id in state.recent_commands:
         return state
-    refusal = _refusal(state, envelope.command.kind)
+    # Whose it is may change at any time: a charge that waits for its gateway is tried with the cards of its customer.
+    refusal = None if isinstance(envelope.command, SetBuyer) else _refusal(state, envelope.command.kind)
     if refusal is not None:
         raise Refused(*refusal, allowed=allowed(state))
     state = _take(state, envelope, now)
@@ -78,6 +79,8 @@ def _take(state: OrderState, envelope: OrderEnvelope, now: datetime) -> OrderSta
             return _pay(state, command, actor, reason, now)
         case CancelOrder():
             return _cancel(state, command, actor, reason, now)
+        case SetBuyer():
+            return _set_buyer(state, command, actor, reason, now)
         case _:
             assert_never(command)
 
@@ -133,6 +136,15 @@ def _pay(state: OrderState, command: Pay, actor: str, reason: str, now: datetime
         collecting, phase=Phase.CHARGE, manual=True, use_method=command.method_id, trigger=command.trigger, tried=()
     )
     return replace(state, status=OrderStatus.PAYING, collecting=again)
+
+
+def _set_buyer(state: OrderState, command: SetBuyer, actor: str, reason: str, now: datetime) -> OrderState:
+    """Told twice is told once. What is due stays as it was promised."""
+    if command.customer_id == state.customer_id:
+        return state
+    before = state.customer_id
+    state = state.note(now, "customer_set", actor=actor, reason=reason, before=before, after=command.customer_id)
+    return replace(state, customer_id=command.customer_id, notice_days=command.notice_days, tax=command.tax)
 
 
 def _cancel(state: OrderState, command: CancelOrder, actor: str, reason: str, now: datetime) -> OrderState:

@@ -81,7 +81,17 @@ class CancelOrder:
     kind: Literal["cancel_order"] = "cancel_order"
 
 
-OrderCommand = SetLines | Place | Pay | CancelOrder
+@dataclass(frozen=True, slots=True)
+class SetBuyer:
+    """It goes on under another customer, into whom its own was merged, or back; its next edit is taxed so."""
+
+    customer_id: str
+    notice_days: int
+    tax: TaxTerms = NO_TAX
+    kind: Literal["set_buyer"] = "set_buyer"
+
+
+OrderCommand = SetLines | Place | Pay | CancelOrder | SetBuyer
 
 
 @dataclass(frozen=True, slots=True)

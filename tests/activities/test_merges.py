@@ -16,6 +16,8 @@ from activities.merges import MergeMark, MergeRequest, Merges, MovePage, OpenMer
 from domain.errors import NotFound
 from domain.merging import UNDO_FOR, MergeStatus
 from domain.messages import Envelope
+from domain.order_messages import OrderEnvelope
+from domain.order_state import OrderState
 from domain.state import State
 from models import (
     Base,
@@ -36,8 +38,15 @@ NOW = datetime(2027, 3, 5, 9, tzinfo=UTC)
 NUMBERS = count(1)
 
 
+class GoneOrders:
+    async def send(self, order_id: str, envelope: OrderEnvelope) -> OrderState:
+        raise NotFound(f"there is no {order_id} to hear {envelope.command.kind}")
+
+
 class Gone:
-    """Subscriptions that ended so long ago that they have no workflow any more."""
+    """Subscriptions and orders that ended so long ago that they have no workflow any more."""
+
+    orders = GoneOrders()
 
     async def send(self, subscription_id: str, envelope: Envelope) -> State:
         raise NotFound(f"there is no {subscription_id} to hear {envelope.command.kind}")

@@ -11,7 +11,9 @@ import pytest
 from activities.merges import MergeRequest, UndoMerge
 from domain.errors import Refused
 from domain.messages import ForceBill, GrantCredit
-from tests.stack_fixtures import NUMBERS, Shop, at
+from domain.order_messages import OpenOrder, OrderEnvelope, Pay, Place
+from domain.order_state import Channel, OrderLine, OrderLineKind
+from tests.stack_fixtures import NEW_YORK, NUMBERS, Shop, at
 from workflows.merge import MergeWorkflow
 from workflows.subscription import CUSTOMER
 from workflows.time_travel import TimeTravel
@@ -168,6 +170,40 @@ async def test_a_charge_whose_answer_is_lost_meanwhile_is_asked_for_and_never_ma
     kinds = await shop.kinds(sub)
     assert (kinds.count("customer_set"), kinds.count("payment_succeeded")) == (1, 2)
     assert kinds.index("customer_set") > kinds.index("force_asked"), "what was under way went first"
+
+
+async def order_of(shop: Shop, customer: str) -> str:
+    """An order of one subscription, placed and not paid."""
+    terms = await shop.terms(1000)
+    line = OrderLine(
+        1, OrderLineKind.SUBSCRIPTION, "Box", 1, 1000, 1000,
+        product_id=terms.product_id, price_id=terms.price_id, terms=terms,
+    )  # fmt: skip
+    order = f"ord_merged_{next(NUMBERS)}"
+    await shop.commands.orders.open(
+        OpenOrder(order, customer, NEW_YORK, "USD", Channel.API, "test", (line,), test_mode=True)
+    )
+    await shop.commands.orders.send(order, OrderEnvelope(f"place-{order}", Place(), "test"))
+    return order
+
+
+async def test_an_open_order_is_paid_by_the_master_and_what_it_starts_is_the_master_s(shop: Shop) -> None:
+    master, loser = await shop.customer(VISA), await shop.customer()
+    order = await order_of(shop, loser)
+    asked = await merge(shop, master, loser)
+    assert await value(shop, "SELECT customer_id FROM orders WHERE id = :id", id=order) == master
+    paid = await shop.commands.orders.send(order, OrderEnvelope(f"pay-{order}", Pay(), "test"))
+    assert (paid.status, paid.customer_id) == ("paid", master)
+    (row,) = await shop.rows("SELECT customer_id, status FROM attempts WHERE order_id = :id", id=order)
+    assert (row["customer_id"], row["status"]) == (master, "approved")
+    sub = await value(shop, "SELECT subscription_id FROM order_lines WHERE order_id = :id", id=order)
+    assert (await shop.commands.state(sub)).customer_id == master
+    await undo(shop, asked)
+    assert await value(shop, "SELECT customer_id FROM orders WHERE id = :id", id=order) == loser
+    assert (await shop.commands.orders.state(order)).customer_id == loser
+    kinds = await shop.rows("SELECT kind FROM order_events WHERE order_id = :id ORDER BY seq", id=order)
+    assert [each["kind"] for each in kinds].count("customer_set") == 2
+    assert (await shop.commands.state(sub)).customer_id == master, "it began with the master"
 
 
 async def test_who_races_meets_a_rule(shop: Shop) -> None:
