@@ -1,14 +1,15 @@
-"""The third part of the story: selling, by telephone, with a coupon, in boxes."""
+"""The third part of the story: selling, by telephone, by a link, with a coupon, in boxes."""
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Final
 
 from examples.demo import shown
 from examples.demo.chapters import chapter, wait_for
 from examples.demo.scene import Scene
-from examples.demo.servers import Json, Problem
+from examples.demo.servers import Browser, Json, Problem
 
 INVOICES: Final = Path("invoices")
 
@@ -37,6 +38,32 @@ async def telephone(s: Scene) -> None:
     s.expect("one charge for all of it", [6900], paid)
     s.expect("paid, and the subscription runs", ("paid", "active"), await _standing(s, order))
     s.expect("it cannot be paid again", "already_paid", await _refused(s, f"/v1/orders/{order['id']}/pay"))
+
+
+@chapter("A basket sent as a link: the price seen is the price paid, once", "Dario")
+async def basket(s: Scene) -> None:
+    offer = {"price_id": s.world.prices["coffee"]["id"], "unit_amount": 1700, "reason": "a year of coffee"}
+    lines = [offer, {"description": "Gift wrap", "unit_amount": 300}]
+    wanted = {"customer_id": s.who.id, "note": "As we agreed", "lines": lines, "test_mode": True}
+    made = await s.api.post("/v1/baskets", wanted)
+    s.tell(f"An agent offers the box at 17.00 instead of 19.00, and sends {made['url'][:42]}…")
+    browsers = [Browser(), Browser()]
+    try:
+        pages = [await browser.open(made["url"]) for browser in browsers]
+        s.expect("the page names what is to pay", [True, True], ["€20.00" in page.text for page in pages])
+        s.tell("Dario has it open on the telephone and on a computer, and presses on both.")
+        said = await asyncio.gather(*(browser.press(page) for browser, page in zip(browsers, pages, strict=True)))
+        for text in dict.fromkeys(said):
+            s.tell(f"The page: {shown.short(text)}")
+    finally:
+        for browser in browsers:
+            await browser.aclose()
+    bought = await s.api.get(f"/v1/baskets/{made['id']}")
+    order = await s.api.get(f"/v1/orders/{bought['order_id']}")
+    s.expect(
+        "one order, one charge", [2000], [each["amount"] for each in order["charges"] if each["status"] == "approved"]
+    )
+    s.expect("and its box renews at the price agreed", [1700], [each["amount"] for each in order["subscriptions"]])
 
 
 @chapter("A coupon for three months, and a limit that holds", "Milan")

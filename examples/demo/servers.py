@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from html import unescape
 from itertools import count
 from typing import Any, Final
+from urllib.parse import urljoin, urlsplit
 from uuid import uuid4
 
 import httpx
@@ -14,6 +17,10 @@ TRIES_MAX: Final = 5
 PAGE_MAX: Final = 100
 _REPEAT: Final = frozenset({502, 503, 504})
 _CONFLICT: Final = 409
+_FORM: Final = re.compile(r'<form[^>]*action="([^"]*)".*?</form>', re.DOTALL)
+_INPUT: Final = re.compile(r"<(?:input|button)[^>]*>")
+_ATTRIBUTE: Final = re.compile(r'(\w+)="([^"]*)"')
+_TAG: Final = re.compile(r"<[^>]*>")
 
 Json = dict[str, Any]
 
@@ -155,6 +162,43 @@ class Gateway:
 
     async def _send(self, method: str, path: str, **content: Any) -> Json:
         return _checked(f"gateway {method} {path}", await self._http.request(method, path, **content)).json()
+
+
+class Browser:
+    """A customer's browser, as far as a link of ours needs one: it opens a page and presses its first button."""
+
+    def __init__(self) -> None:
+        self._http: Final = httpx.AsyncClient(timeout=ANSWER_S_MAX, trust_env=False, follow_redirects=True)
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+    async def open(self, url: str) -> httpx.Response:
+        return _checked(f"GET {urlsplit(url).path.partition('/link')[1]}", await self._http.get(url))
+
+    async def press(self, page: httpx.Response) -> str:
+        """Send the page's form as it stands; gives the text of the page that follows."""
+        form = _FORM.search(page.text)
+        if form is None:
+            raise ValueError("the page has nothing to press")
+        fields: dict[str, str] = {}
+        for tag in _INPUT.findall(form[0]):
+            given = dict(_ATTRIBUTE.findall(tag))
+            if "name" in given and (given.get("type") != "radio" or given["name"] not in fields):
+                fields[given["name"]] = unescape(given.get("value", ""))
+        action = urljoin(str(page.url), unescape(form[1]))
+        after = _checked("pressing", await self._http.post(action, data=fields, headers={"Origin": origin(action)}))
+        return text_of(after)
+
+
+def text_of(page: httpx.Response) -> str:
+    """What the page says, without its tags."""
+    return " ".join(unescape(_TAG.sub(" ", page.text.partition("<main")[2].partition(">")[2])).split())
+
+
+def origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 class Mail:

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from examples.demo.servers import Json
 
+_SHORT: Final = 90
 _NO_CENTS: Final = frozenset({"JPY"})
 _INSTANT: Final = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:Z|[+-]\d{2}:\d{2})")
 _OUTCOMES: Final = {
@@ -25,6 +26,11 @@ def amount(minor: int, currency: str, *, code: bool = True) -> str:
     """Minor units as people write them: 2400 EUR is 24.00 EUR, 1500 JPY is 1500 JPY."""
     figures = str(minor) if currency in _NO_CENTS else f"{minor / 100:.2f}"
     return f"{figures} {currency}" if code else figures
+
+
+def short(text: str) -> str:
+    """The beginning of a text, at most a line of it."""
+    return text if len(text) <= _SHORT else f"{text[:_SHORT].rsplit(' ', 1)[0]} …"
 
 
 def moment(text: str, zone: ZoneInfo) -> datetime:
