@@ -21,6 +21,7 @@ from activities.vouchers import Vouchers
 from domain.commands import handle
 from domain.credits import FromInvoice, FromVoucher, Granted, Refusal, Transfer
 from domain.lifecycle import apply, begin, next_step
+from domain.links import LinkMaker
 from domain.messages import Cancel, Envelope, Start, When
 from domain.paid_back import PaidBack, paid_back
 from domain.state import State
@@ -142,7 +143,7 @@ class Bench:
 
     async def _write(self, state: State) -> None:
         async with self.database.begin() as connection:
-            to = await payer(connection, state.customer_id)
+            to = await payer(connection, state.customer_id, LinkMaker())
             await write_books(connection, state, state.journal, to, NOW)
         self.states[state.id] = replace(state, journal=())
 

@@ -141,6 +141,6 @@ async def fresh_whole(database: Database) -> dict[str, str]:
     name = f"hostile{next(KEYS)}"
     owner = await whole_customer(database, name, 1)
     stranger = await customer(database, f"stranger{next(KEYS)}")
-    prefixes = {"address_id": "adr", "method_id": "pm", "note_id": "note"}
+    prefixes = {"address_id": "adr", "method_id": "pm", "note_id": "note", "discount_id": "cdis"}
     own = {key: f"{prefix}_{name}_0" for key, prefix in prefixes.items()}
     return own | {"customer_id": stranger, "owner": owner}

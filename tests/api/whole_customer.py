@@ -15,6 +15,7 @@ from models import (
     CreditNote,
     Customer,
     CustomerChange,
+    CustomerDiscount,
     Difference,
     Dispute,
     Fulfilment,
@@ -171,6 +172,10 @@ async def whole_customer(database: Database, name: str, count: int) -> str:
         mine | {"id": f"msg_{i}", "template": "receipt", "recipient": "a@example.com", "subject": "Paid", "body": "",
                 "status": "sent", "at": moment(n)}
         for n, i in numbered
+    ))  # fmt: skip
+    await add(database, CustomerDiscount, *(
+        mine | {"id": f"cdis_{i}", "name": "Friend", "rate": 1000, "amount": 0, "reason": "loyal", "actor": "ann"}
+        for i in ids
     ))  # fmt: skip
     await add(database, Note, *(
         mine | {"id": f"note_{i}", "visibility": "internal", "text": "called", "author": "ann"} for i in ids

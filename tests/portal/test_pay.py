@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -22,10 +23,13 @@ CONFIRMED_CARD = "4000000000003006"
 LOST_ANSWER_CARD = "4000000000003014"
 
 
-async def overdue(shop: Shop, *tokens: str, outcome: str = "soft:insufficient_funds") -> tuple[str, str, str]:
+async def overdue(
+    shop: Shop, *tokens: str, outcome: str = "soft:insufficient_funds", product_name: str = "Box"
+) -> tuple[str, str, str]:
     """A customer in dunning since the 4th of November: subscription, customer, open invoice."""
     customer = await shop.customer(*(tokens or (VISA,)))
-    state = await shop.start(customer, await shop.terms(), start_at=at("2027-10-04", 14))
+    terms = replace(await shop.terms(), product_name=product_name)
+    state = await shop.start(customer, terms, start_at=at("2027-10-04", 14))
     await shop.until(state.id, at("2027-10-04", 15))
     for card in await shop.rows("SELECT token FROM payment_methods WHERE customer_id = :id", id=customer):
         await shop.script(card["token"], then=outcome)
