@@ -15,6 +15,7 @@ from typing import Final, Protocol
 from sqlalchemy import text
 from temporalio import activity
 
+from domain.changes import OTHER_PRICE
 from domain.errors import Broken, DunlinError, Refused
 from domain.ids import derive
 from domain.messages import ChangeTerms, Envelope, When
@@ -140,12 +141,18 @@ class PriceMoves:
                 return "elsewhere", state.terms.price_id
             if _is_moved(state, move) is None:
                 command = ChangeTerms(
-                    terms_of(chosen, sold, state.terms.quantity), move.when, move.prorate, move.keep_anchor
+                    terms_of(chosen, sold, state.terms.quantity),
+                    move.when,
+                    move.prorate,
+                    move.keep_anchor,
+                    only_from=state.terms.price_id,
                 )
                 envelope = Envelope(derive("cmd", move.move_id, subscription), command, move.actor, move.reason)
                 state = await self._door.send(subscription, envelope)
         except Refused as refused:
-            return "refused", refused.code
+            if refused.code != OTHER_PRICE:
+                return "refused", refused.code
+            state = await self._door.state(subscription)  # somebody else was first
         except DunlinError as error:
             return "failed", error.message
         return _is_moved(state, move) or "elsewhere", ""

@@ -29,12 +29,15 @@ from domain.tax import treatment
 from domain.terms import Terms
 
 DATE_MOVE_MAX = timedelta(days=732)
+OTHER_PRICE = "other_price"
 
 
 def change_terms(state: State, command: ChangeTerms, actor: str, reason: str, now: datetime) -> State:
     """Pin other terms: at renewal, or now with credit for the unused part and charge for the rest."""
     if command.terms.currency != state.currency:
         raise InvalidInput("price_id", f"the subscription is billed in {state.currency}", code="currency_mismatch")
+    if command.only_from is not None and command.only_from != state.terms.price_id:
+        raise Refused(OTHER_PRICE, f"the subscription has price {state.terms.price_id} by now")
     when = command.when or _when(state, command.terms)
     if when is When.PERIOD_END and state.status not in {Status.SCHEDULED, Status.TRIALING}:
         state = state.note(

@@ -72,13 +72,15 @@ class StopTrial:
 class ChangeTerms:
     """Other price, option or quantity. `when` None: a smaller price waits for the period's end, others are now.
 
-    `prorate`: credit then charge; `keep_anchor`: another interval keeps the billing day.
+    `prorate`: credit then charge; `keep_anchor`: another interval keeps the billing day. `only_from`: the price that
+    it is to change from; where it has another by now, it is refused.
     """
 
     terms: Terms
     when: When | None = None
     prorate: bool = True
     keep_anchor: bool = False
+    only_from: str | None = None
     kind: Literal["change_terms"] = "change_terms"
 
 

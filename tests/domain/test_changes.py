@@ -569,3 +569,14 @@ def test_added_days_still_to_come_take_nothing_from_what_waits_to_be_given_back(
 def test_nothing_is_waived_where_nothing_waits() -> None:
     story = april().does(ChangeDate(at("2026-04-21 10:00"), prorate=True)).does(Cancel(When.NOW))
     assert (story.last("credit_granted")["amount"], story.told("added_time_waived")) == (333, [])
+
+
+def test_a_change_for_one_price_leaves_another_alone() -> None:
+    story = Story(now="2026-04-01 10:00").until("2026-04-16 12:00")
+    bought = story.state.terms.price_id
+    dearer = replace(price(3000), price_id="price_new")
+    story.does(ChangeTerms(dearer, When.NOW, only_from=bought))
+    with pytest.raises(Refused) as refused:
+        story.does(ChangeTerms(dearer, When.NOW, only_from=bought))
+    assert refused.value.code == "other_price"
+    assert len(story.told("terms_changed")) == 1
