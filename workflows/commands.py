@@ -167,7 +167,7 @@ class Commands:
             async with asyncio.timeout(ADVANCE_TIMEOUT_S):
                 while by > timedelta(0):
                     leg = min(by, self._travel.leg(state.terms.interval))
-                    await self._update(subscription_id, SubscriptionWorkflow.depart, [], None)
+                    await self._update(subscription_id, SubscriptionWorkflow.depart, [leg], None)
                     await self._travel.advance(handle, leg)
                     state = await self._update(subscription_id, SubscriptionWorkflow.arrive, [], None)
                     by -= leg

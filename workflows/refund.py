@@ -33,6 +33,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.refunds import apply, attention, next_step
     from domain.steps import End, Record, Wait
     from workflows.inputs import RefundInput
+    from workflows.journey import Journey
     from workflows.policies import STEP_HEARTBEAT, STEP_RETRY, STEP_TIMEOUT, TROUBLE_RETRY_AFTER
     from workflows.refusals import refuse
     from workflows.trouble import Trouble
@@ -49,6 +50,7 @@ class RefundWorkflow:
         self._turn = asyncio.Lock()  # commands follow one another, each decided on what the one before it left
         self._quiet = False  # the loop has nothing more to do now
         self._woken = False  # a command changed the state
+        self._journey = Journey()
         self._trouble = Trouble()
 
     @workflow.run
@@ -89,6 +91,21 @@ class RefundWorkflow:
     @workflow.update
     async def settled(self) -> RefundState:
         """Answers when nothing is left to do at this time; raises the refusal where none was opened."""
+        return await self._settled()
+
+    @workflow.update
+    async def depart(self, by: timedelta) -> RefundState:
+        """The clock is about to be moved by so much."""
+        state = await self._settled()
+        self._journey.begin(self._now(state), by)
+        self._woken = True  # the timer that is set may be for what lies beyond
+        return state
+
+    @workflow.update
+    async def arrive(self) -> RefundState:
+        """The clock has been moved: answers when all that fell due on the way is done."""
+        self._journey.arrive()
+        self._woken = True
         return await self._settled()
 
     @workflow.query
@@ -176,7 +193,7 @@ class RefundWorkflow:
                 workflow.continue_as_new(RefundInput(state=state))
             return
         workflow.set_current_details(_in_words(state, step))
-        timeout = step.until - self._now(state) if step.until is not None else None
+        timeout = self._journey.timer(step.until, self._now(state))
         try:
             await workflow.wait_condition(lambda: self._woken, timeout=timeout, timeout_summary=step.why)
         except TimeoutError:

@@ -104,10 +104,13 @@ class RefundCommands:
             raise Refused("refund_ended", f"this refund is over ({state.status}): nothing of it lies ahead")
         try:
             async with asyncio.timeout(REFUND_ADVANCE_TIMEOUT_S):
+                await self._update(refund_id, RefundWorkflow.depart, [by], None)
                 await self._travel.advance(self._handle(refund_id), by)
+                return await self._update(refund_id, RefundWorkflow.arrive, [], None)
         except TimeoutError as error:
             raise Unavailable("the advance takes longer than expected; its refund goes on") from error
-        return await self.settled(refund_id)
+        except NotFound:
+            return await self._ended(refund_id)  # it ended on the way
 
     async def _ended(self, refund_id: str) -> RefundState:
         """How a refund whose workflow has ended came out."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, assert_never
 
 from temporalio import workflow
@@ -30,6 +30,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.state import State
     from domain.steps import AskGateway, Charge, End, Record, Tick, Wait
     from workflows.inputs import SubscriptionInput
+    from workflows.journey import Journey
     from workflows.policies import (
         STEP_HEARTBEAT,
         STEP_RETRY,
@@ -86,7 +87,7 @@ class SubscriptionWorkflow:
         self._shown = found_by(self._state)  # what operators find it by
         self._quiet = False  # the loop has nothing more to do now
         self._woken = False  # a command changed the state
-        self._travelling = False  # its clock is being moved (test mode)
+        self._journey = Journey()
         self._trouble = Trouble()
 
     @workflow.run
@@ -133,18 +134,19 @@ class SubscriptionWorkflow:
         return self._state
 
     @workflow.update
-    async def depart(self) -> State:
+    async def depart(self, by: timedelta | None = None) -> State:
         """The clock is about to be moved: stay in this run until `arrive` (see `workflows.time_travel`)."""
         await workflow.wait_condition(self._is_settled)
-        self._travelling = True
+        self._journey.begin(workflow.now(), by)
+        self._woken = by is not None  # the timer that is set may be for what lies beyond
         return self._state
 
     @workflow.update
     async def arrive(self) -> State:
         """The clock has been moved: answers when all that fell due on the way is done."""
-        await workflow.wait_condition(self._is_settled)
-        self._travelling = False
+        self._journey.arrive()
         self._woken = True
+        await workflow.wait_condition(self._is_settled)
         return self._state
 
     @workflow.signal
@@ -201,7 +203,7 @@ class SubscriptionWorkflow:
                 )
             return
         self._show(step)
-        timeout = step.until - workflow.now() if step.until is not None else None
+        timeout = self._journey.timer(step.until, workflow.now())
         try:
             await workflow.wait_condition(lambda: self._woken, timeout=timeout, timeout_summary=step.why)
         except TimeoutError:
@@ -216,14 +218,14 @@ class SubscriptionWorkflow:
 
     def _is_long(self) -> bool:
         """Whether this run has done its share. While its clock is moved a run goes on as long as it can."""
-        if self._travelling:
+        if self._journey.under_way:
             return workflow.info().get_current_history_length() >= TRAVEL_EVENTS_MAX
         return self._steps >= STEPS_PER_RUN_MAX or workflow.info().is_continue_as_new_suggested()
 
     def _show(self, step: Wait) -> None:
         """Bring what operators see up to date: words in the UI, and the attributes by which lists are filtered."""
         workflow.set_current_details(self._in_words(step))
-        if self._travelling:
+        if self._journey.under_way:
             return
         found = found_by(self._state)
         changed: list[SearchAttributeUpdate[Any]] = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -45,6 +46,7 @@ async def test_refused_rows_come_back_as_they_were_and_harmless(api: Caller, dat
                 file_name="a.csv",
                 mapping={"delimiter": ";"},
                 status="done",
+                ended_at=datetime.now(UTC),
                 content=b"id;=name\n1;=cmd\n",
             )
         )
@@ -88,7 +90,13 @@ async def test_a_file_with_columns_of_our_names_can_be_brought_again(api: Caller
     async with database.session() as session:
         session.add(
             Import(
-                id="imp_2", kind="vouchers", file_name="a.csv", mapping={}, status="done", content=b"id,reason\n1,x\n"
+                id="imp_2",
+                kind="vouchers",
+                file_name="a.csv",
+                mapping={},
+                status="done",
+                ended_at=datetime.now(UTC),
+                content=b"id,reason\n1,x\n",
             )
         )
         await session.flush()

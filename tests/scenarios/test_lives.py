@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -202,3 +203,17 @@ async def test_a_subscription_on_the_wall_clock_bills_when_its_moment_comes(shop
     await shop.eventually(paid, "the first invoice is paid")
     assert (await shop.invoices(sub))[0]["issued_at"] >= start
     await shop.audit(sub)
+
+
+async def test_a_journey_that_ends_while_a_charge_is_under_way_goes_no_further(shop: Shop) -> None:
+    """The end passes by the wall clock while the gateway thinks; the next month must not be skipped to."""
+
+    async def one(thinking_s: float) -> int:
+        customer = await shop.customer(VISA)
+        state = await shop.start(customer, await shop.terms())
+        await shop.script(await shop.token(customer), "hang", then="approve", hang_seconds=thinking_s)
+        assert state.period is not None
+        await shop.until(state.id, state.period.end)
+        return len(await shop.invoices(state.id))
+
+    assert await asyncio.gather(*(one(0.5 + 0.05 * i) for i in range(14))) == [2] * 14
