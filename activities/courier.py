@@ -23,9 +23,10 @@ from domain.fulfilment import is_fulfilment
 from domain.ids import derive
 from domain.telling import overtaking
 from models.session import Database
-from providers.notifiers.base import AddressRefused, Attachment, Email, Notifier, NotifierUnavailable
+from providers.notifiers.base import AddressRefused, Attachment, Email, Notifier, NotifierUnavailable, Outgoing
 
-BATCH_MAX = 50
+BATCH_MAX = 50  # steps, most of which have one message
+PACE_S = 0.1
 SEND_TIMEOUT = timedelta(minutes=2)
 SEND_GIVEN_UP_AFTER = timedelta(days=3)
 SEND_RETRY = RetryPolicy(initial_interval=timedelta(seconds=2), maximum_interval=timedelta(minutes=30))
@@ -42,14 +43,16 @@ class Courier(Protocol):
 class TemporalCourier:
     """Starts `send_messages` for batches: what comes in while one start is under way goes with the next.
 
-    So one message is on its way at once, and a thousand renewals a minute do not need a thousand starts.
+    So one message is on its way at once. Where several steps dispatch side by side, starts are `PACE_S` apart: a
+    thousand renewals a minute do not need a thousand starts.
     """
 
     def __init__(self, client: Client, task_queue: str) -> None:
         self._client = client
         self._task_queue = task_queue
-        self._waiting: list[tuple[str, asyncio.Future[None]]] = []
+        self._waiting: list[tuple[Sequence[str], asyncio.Future[None]]] = []
         self._running: asyncio.Task[None] | None = None
+        self._next_start = 0.0  # by the loop's clock; in the past unless the last batch was of several steps
 
     async def dispatch(self, messages: Sequence[str]) -> None:
         for parcel in (each for each in messages if is_fulfilment(each)):
@@ -58,14 +61,11 @@ class TemporalCourier:
         if not messages:
             return
         loop = asyncio.get_running_loop()
-        futures: list[asyncio.Future[None]] = []
-        for message in messages:
-            future = loop.create_future()
-            futures.append(future)
-            self._waiting.append((message, future))
+        started: asyncio.Future[None] = loop.create_future()
+        self._waiting.append((messages, started))
         if self._running is None or self._running.done():
             self._running = loop.create_task(self._drain())
-        await asyncio.gather(*futures)
+        await started
 
     async def _see_to(self, fulfilment: str) -> None:
         """Wake its workflow, or start it: one looks at a parcel at a time, and does what its row says is next."""
@@ -79,18 +79,22 @@ class TemporalCourier:
         )
 
     async def _drain(self) -> None:
+        clock = asyncio.get_running_loop().time
         while self._waiting:
+            if len(self._waiting) < BATCH_MAX:
+                await asyncio.sleep(self._next_start - clock())
             batch, self._waiting = self._waiting[:BATCH_MAX], self._waiting[BATCH_MAX:]
+            self._next_start = clock() + PACE_S if len(batch) > 1 or self._waiting else 0.0
             try:
-                await self._start([message for message, _ in batch])
+                await self._start([message for messages, _ in batch for message in messages])
             except Exception as error:  # noqa: BLE001 - handed to each that waits, who retries
-                for _, future in batch:
-                    if not future.done():
-                        future.set_exception(error)
+                for _, started in batch:
+                    if not started.done():
+                        started.set_exception(error)
             else:
-                for _, future in batch:
-                    if not future.done():
-                        future.set_result(None)
+                for _, started in batch:
+                    if not started.done():
+                        started.set_result(None)
 
     async def _start(self, ids: list[str]) -> None:
         try:
@@ -164,16 +168,17 @@ class Messages:
         clock = asyncio.get_running_loop().time
         until, write_down_at = clock() + self._limits.until.total_seconds(), clock()
         try:
-            while left and clock() < until:
-                result = await self._send(left.popleft())
-                results.append(result)
-                sent += result.status == "sent"
-                if result.trouble is not None:
-                    troubles.append(result.trouble)
-                if clock() >= write_down_at:
-                    await self._write_down(results)
-                    results = []
-                    write_down_at = clock() + self._limits.write_down_every.total_seconds()
+            async with self._notifier.session() as way_out:
+                while left and clock() < until:
+                    result = await self._send(way_out, left.popleft())
+                    results.append(result)
+                    sent += result.status == "sent"
+                    if result.trouble is not None:
+                        troubles.append(result.trouble)
+                    if clock() >= write_down_at:
+                        await self._write_down(results)
+                        results = []
+                        write_down_at = clock() + self._limits.write_down_every.total_seconds()
         finally:
             await self._write_down(results, released=[row.id for row in left])
         if left:
@@ -182,12 +187,12 @@ class Messages:
             raise troubles[0]
         return sent
 
-    async def _send(self, row: Row[Any]) -> _Result:
+    async def _send(self, way_out: Outgoing, row: Row[Any]) -> _Result:
         files = (Attachment(row.name, "application", "pdf", row.content),) if row.content is not None else ()
         email = Email(row.id, self._sender, row.recipient, row.subject, row.body, row.html, attachments=files)
         try:
             async with asyncio.timeout(self._limits.letter.total_seconds()):
-                await self._notifier.send(email)
+                await way_out.send(email)
         except AddressRefused as refused:
             return _Result(row.id, "refused", str(refused))
         except TimeoutError:

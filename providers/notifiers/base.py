@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -37,7 +38,18 @@ class Email:
     attachments: tuple[Attachment, ...] = ()
 
 
-class Notifier(Protocol):
-    """Raises `NotifierUnavailable` or `AddressRefused`; returning means the server took the message."""
+class Outgoing(Protocol):
+    """A way out that several messages take, one after the other."""
 
-    async def send(self, message: Email) -> None: ...
+    async def send(self, message: Email) -> None:
+        """Returning means the server took the message.
+
+        Raises `NotifierUnavailable` or `AddressRefused`; the next message has its chance all the same.
+        """
+        ...
+
+
+class Notifier(Protocol):
+    """Opens ways out. Opening one cannot fail: a server that is away is met at the first message."""
+
+    def session(self) -> AbstractAsyncContextManager[Outgoing]: ...

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
 from email.errors import MessageError
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -24,17 +26,35 @@ _NOT_IN_MESSAGE_ID: Final = re.compile(r"[^A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]")
 
 
 class SmtpNotifier:
-    """One connection per message: slow enough a trade for a few messages a second, and nothing to keep alive."""
+    """Mail over one connection for each session: meeting a server costs more than handing it a letter."""
 
     def __init__(self, host: str, port: int, *, timeout_s: float) -> None:
         self._host = host
         self._port = port
         self._timeout_s = timeout_s
 
+    @asynccontextmanager
+    async def session(self) -> AsyncGenerator[SmtpSession]:
+        session = SmtpSession(self._host, self._port, timeout_s=self._timeout_s)
+        try:
+            yield session
+        finally:
+            await session.close()
+
+
+class SmtpSession:
+    """Connects at the first letter, and anew where the server hung up or did not answer."""
+
+    def __init__(self, host: str, port: int, *, timeout_s: float) -> None:
+        self._where = f"{host}:{port}"
+        self._client = aiosmtplib.SMTP(hostname=host, port=port, timeout=timeout_s, start_tls=None)
+
     async def send(self, message: Email) -> None:
         mail = compose(message)
         try:
-            await aiosmtplib.send(mail, hostname=self._host, port=self._port, timeout=self._timeout_s, start_tls=None)
+            if not self._client.is_connected:
+                await self._client.connect()
+            await self._client.send_message(mail)
         except aiosmtplib.SMTPRecipientsRefused as error:
             if all(refused.code >= _PERMANENT_FROM for refused in error.recipients):
                 raise AddressRefused(f"the mail server refuses {message.to}: {_first(error)}") from error
@@ -44,7 +64,18 @@ class SmtpNotifier:
                 raise AddressRefused(f"the mail server refuses the message: {error.code} {error.message}") from error
             raise NotifierUnavailable(f"{error.code} {error.message}") from error
         except (aiosmtplib.SMTPException, OSError) as error:
-            raise NotifierUnavailable(f"mail server {self._host}:{self._port}: {error}") from error
+            self._client.close()
+            raise NotifierUnavailable(f"mail server {self._where}: {error}") from error
+        except BaseException:
+            self._client.close()  # half a letter is under way; nothing may follow it
+            raise
+
+    async def close(self) -> None:
+        """Take leave, where somebody is there to take it."""
+        if self._client.is_connected:
+            with suppress(aiosmtplib.SMTPException, OSError):
+                await self._client.quit()
+        self._client.close()
 
 
 def compose(message: Email) -> EmailMessage:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from sqlalchemy import text
@@ -33,6 +33,10 @@ class Post:
     def __init__(self) -> None:
         self.taken: list[str] = []
         self.silent = asyncio.Event()  # a letter is in hand that will never be taken
+
+    @asynccontextmanager
+    async def session(self) -> AsyncGenerator[Self]:
+        yield self
 
     async def send(self, message: Email) -> None:
         match message.subject:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from sqlalchemy import text
@@ -30,6 +32,10 @@ STATEMENTS = (
 class Post:
     def __init__(self) -> None:
         self.taken: list[str] = []
+
+    @asynccontextmanager
+    async def session(self) -> AsyncGenerator[Self]:
+        yield self
 
     async def send(self, message: Email) -> None:
         self.taken.append(message.subject)

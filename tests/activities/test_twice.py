@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -302,6 +302,10 @@ class Notifier:
     def __init__(self, dies_after: int | None = None) -> None:
         self.dies_after = dies_after
         self.sent: list[str] = []
+
+    @asynccontextmanager
+    async def session(self) -> AsyncGenerator[Self]:
+        yield self
 
     async def send(self, message: Email) -> None:
         if self.dies_after is not None and len(self.sent) >= self.dies_after:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -22,8 +23,10 @@ RECEIPT = Email(
 )
 
 
-def notifier(sink: Server) -> SmtpNotifier:
-    return SmtpNotifier("127.0.0.1", sink.smtp_port, timeout_s=5)
+async def send(port: int, *messages: Email) -> None:
+    async with SmtpNotifier("127.0.0.1", port, timeout_s=5).session() as session:
+        for message in messages:
+            await session.send(message)
 
 
 async def found(sink: Server, to: str) -> list[dict[str, Any]]:
@@ -33,7 +36,7 @@ async def found(sink: Server, to: str) -> list[dict[str, Any]]:
 
 @pytest.mark.stack
 async def test_a_message_arrives_as_it_was_written_under_our_own_id(sink: Server) -> None:
-    await notifier(sink).send(RECEIPT)
+    await send(sink.smtp_port, RECEIPT)
     [message] = await found(sink, "ADA@customer.example")
     assert message["subject"] == RECEIPT.subject
     assert message["text"].replace("\r\n", "\n") == RECEIPT.text
@@ -49,15 +52,15 @@ async def test_a_refusal_for_now_and_for_good_are_told_apart(sink: Server, statu
     message = replace(RECEIPT, to=f"refused-{status}@customer.example")
     await sink.http.put("/control", json={"refuse": status, "to": message.to, "times": 1})
     with pytest.raises(error, match=status):
-        await notifier(sink).send(message)
+        await send(sink.smtp_port, message)
     assert await found(sink, message.to) == []
-    await notifier(sink).send(message)
+    await send(sink.smtp_port, message)
     assert len(await found(sink, message.to)) == 1
 
 
 async def test_a_mail_server_that_is_not_there_is_an_outage() -> None:
     with HeldPort() as nobody_listens, pytest.raises(NotifierUnavailable):
-        await SmtpNotifier("127.0.0.1", nobody_listens.number, timeout_s=5).send(RECEIPT)
+        await send(nobody_listens.number, RECEIPT)
 
 
 @pytest.mark.parametrize(
@@ -85,3 +88,40 @@ def test_an_id_with_strange_characters_stays_one_header() -> None:
     mail = compose(replace(RECEIPT, message_id="a b\r\nBcc: x>"))
     assert mail["Message-ID"] == "<a.b..Bcc..x.@dunlin.example>"
     assert mail["Bcc"] is None
+
+
+@pytest.mark.stack
+async def test_one_session_takes_many_letters_and_a_refusal_holds_up_none(sink: Server) -> None:
+    to = "many@customer.example"
+    refused = replace(RECEIPT, to="nobody@customer.example")
+    await sink.http.put("/control", json={"refuse": "550", "to": refused.to, "times": 1})
+    async with SmtpNotifier("127.0.0.1", sink.smtp_port, timeout_s=5).session() as session:
+        await session.send(replace(RECEIPT, to=to))
+        with pytest.raises(AddressRefused):
+            await session.send(refused)
+        await session.send(replace(RECEIPT, to=to))
+    assert len(await found(sink, to)) == 2
+
+
+async def test_a_server_that_hangs_up_after_each_letter_is_called_again() -> None:
+    """As mail servers do that allow few letters in one connection."""
+    taken: list[bytes] = []
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 hello\r\n")
+        while (line := await reader.readline()) and not line.startswith(b"DATA"):
+            writer.write(b"250 fine\r\n")
+        writer.write(b"354 go on\r\n")
+        taken.append(await reader.readuntil(b"\r\n.\r\n"))
+        writer.write(b"250 taken\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        async with SmtpNotifier("127.0.0.1", port, timeout_s=5).session() as session:
+            for _ in range(2):
+                await session.send(RECEIPT)
+                await asyncio.sleep(0.05)  # the other side's farewell
+    assert len(taken) == 2
