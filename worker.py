@@ -6,6 +6,7 @@ Run as `python worker.py`; prints `worker ready` when it polls.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import sys
@@ -73,6 +74,8 @@ GRACEFUL_STOP = timedelta(seconds=10)
 EXIT_NOT_MIGRATED = 3
 EXIT_NO_DATABASE = 4
 DEPLOYMENT = "dunlin"
+# So many objects more than before, and Python looks for cycles among them; its own 700 are for small programs.
+YOUNG_OBJECTS_MAX = 20_000
 
 # The sandbox costs a quarter of the worker's time at each wake-up, even with all modules passed through. Its rules are
 # kept by tests instead: they replay recorded lives in the strict sandbox, and prove `domain` pure.
@@ -241,6 +244,13 @@ def _named(gateways: dict[str, Gateway], name: str) -> Gateway:
     return gateways[name]
 
 
+def settle_in() -> None:
+    """What is loaded by now stays. Looking through it for garbage, again and again, took 6 % of a worker's time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS_MAX)
+
+
 async def run(settings: Settings) -> int:
     """Work until SIGINT or SIGTERM; steps under way are finished first."""
     if settings.database_url is None or settings.temporal_address is None or settings.gateway_url is None:
@@ -273,6 +283,7 @@ async def run(settings: Settings) -> int:
         settings.fulfilment_url, settings.fulfilment_secret, timeout_s=settings.fulfilment_timeout_s
     )
     async with build(settings, client, database, gateway, provider):
+        settle_in()
         sys.stdout.write("worker ready\n")
         sys.stdout.flush()
         await stop.wait()

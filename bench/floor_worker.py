@@ -17,7 +17,7 @@ from temporalio.worker import Worker
 
 from bench.floor import QUEUE, READY_LINE, Empty, FloorWorkflow
 from settings import Settings, load
-from worker import RUNNER, tuning
+from worker import RUNNER, settle_in, tuning
 from workflows.converter import data_converter
 
 TELL_EVERY_S: Final = 0.1
@@ -41,6 +41,7 @@ async def run(settings: Settings) -> int:
         **tuning(settings),
     )
     async with worker:
+        settle_in()
         sys.stdout.write(f"{READY_LINE}\n")
         told = -1
         while not stop.is_set():

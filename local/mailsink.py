@@ -16,6 +16,7 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from email.message import EmailMessage
+from email.parser import BytesHeaderParser
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final
 
@@ -80,7 +81,7 @@ class Sink:
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 - as above
         del server, session
         source = envelope.content if isinstance(envelope.content, bytes) else (envelope.content or "").encode()
-        message = email.message_from_bytes(source, policy=email.policy.default)
+        message = BytesHeaderParser(policy=email.policy.default).parsebytes(source)
         inserted = self._db.execute(
             "INSERT INTO messages (at_ms, sender, recipients, subject, message_id, source) VALUES (?,?,?,?,?,?)",
             (

@@ -32,6 +32,7 @@ _PRAGMAS: Final = ("journal_mode=WAL", "synchronous=NORMAL")
 _DYNAMIC_CONFIG: Final = (
     "frontend.WorkflowTimeSkippingEnabled=true",
     "frontend.WorkflowTimeSkippingMaxSkipPerSession=100000",
+    "system.forceSearchAttributesCacheRefreshOnRead=false",
     'history.timerProcessorMaxTimeShift="10ms"',
 )
 _PROBE_S_MAX: Final = 3

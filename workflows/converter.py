@@ -7,7 +7,7 @@ built once for each type: building one costs more than a whole renewal.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 from pydantic import TypeAdapter
 from pydantic_core import to_json
@@ -42,13 +42,17 @@ class TypedJsonConverter(EncodingPayloadConverter):
         return _adapter(Any if type_hint is None else type_hint).validate_json(payload.data)
 
 
+_CONVERTERS: Final = tuple(
+    TypedJsonConverter() if isinstance(theirs, JSONPlainPayloadConverter) else theirs
+    for theirs in DefaultPayloadConverter().converters.values()
+)
+
+
 class DunlinPayloadConverter(CompositePayloadConverter):
-    """Temporal's converters, with ours in place of its JSON."""
+    """Temporal's converters, with ours in place of its JSON. One is made for each wake-up; they hold no state."""
 
     def __init__(self) -> None:
-        theirs = DefaultPayloadConverter().converters.values()
-        ours = TypedJsonConverter()
-        super().__init__(*(ours if isinstance(one, JSONPlainPayloadConverter) else one for one in theirs))
+        super().__init__(*_CONVERTERS)
 
 
 data_converter = DataConverter(payload_converter_class=DunlinPayloadConverter)
