@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import text
 from temporalio.testing import ActivityEnvironment
 
-from activities.courier import Messages, SendLimits
+from activities.courier import Messages, SendLimits, TemporalCourier
 from models.session import Database
 from providers.notifiers.base import AddressRefused, Email, Notifier, NotifierUnavailable
 from providers.notifiers.smtp import SmtpNotifier
@@ -159,3 +159,52 @@ async def test_a_server_that_drips_is_left_although_it_answers_each_line_in_time
                 SendLimits(letter=timedelta(seconds=0.5)),
             )
     assert await rows(fresh_database, ids) == [("pending", 1, False)]
+
+
+class Starts:
+    """In place of a Temporal client: the batches that were started; `away` is when it does not answer."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[str]] = []
+        self.away = False
+
+    async def start_activity(self, activity: str, ids: list[str], **_: object) -> None:
+        assert activity == "send_messages"
+        await asyncio.sleep(0.001)
+        if self.away:
+            raise ConnectionError("no Temporal")
+        self.batches.append(ids)
+
+
+async def test_what_is_dispatched_side_by_side_goes_in_few_batches_and_each_once() -> None:
+    starts = Starts()
+    courier = TemporalCourier(starts, "queue")  # pyright: ignore[reportArgumentType] - all of the client that it uses
+    ids = [f"msg_{number:03}" for number in range(120)]
+
+    async def step(number: int) -> None:
+        await asyncio.sleep(number / 2000)
+        await courier.dispatch([ids[number]])
+
+    await asyncio.gather(*(step(number) for number in range(120)))
+    assert sorted(each for batch in starts.batches for each in batch) == ids
+    assert len(starts.batches) < 30
+
+
+async def test_one_after_the_other_each_goes_at_once_by_itself() -> None:
+    starts = Starts()
+    courier = TemporalCourier(starts, "queue")  # pyright: ignore[reportArgumentType] - as above
+    await courier.dispatch(["msg_1", "msg_2"])
+    await courier.dispatch(["msg_3"])
+    await courier.dispatch([])
+    assert starts.batches == [["msg_1", "msg_2"], ["msg_3"]]
+
+
+async def test_who_waits_hears_that_temporal_is_away_and_the_next_is_tried_again() -> None:
+    starts = Starts()
+    courier = TemporalCourier(starts, "queue")  # pyright: ignore[reportArgumentType] - as above
+    starts.away = True
+    heard = await asyncio.gather(*(courier.dispatch([f"msg_{n}"]) for n in range(3)), return_exceptions=True)
+    assert [type(each) for each in heard] == [ConnectionError] * 3
+    starts.away = False
+    await courier.dispatch(["msg_0"])
+    assert starts.batches == [["msg_0"]]
