@@ -12,6 +12,7 @@ import sys
 import sysconfig
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -21,7 +22,9 @@ from temporalio.client import Client
 
 import settings
 from activities.disputes import GatewayEventRequest
+from activities.merges import MergeRequest, UndoMerge
 from activities.runs import BillingSegment
+from api.keys import create_key
 from domain.errors import Refused
 from domain.messages import (
     Cancel,
@@ -41,11 +44,15 @@ from domain.refund_messages import Approve, RefundMode, TryNow
 from domain.terms import Trigger
 from local.stack import Stack
 from models.session import Database
+from tests.api.conftest import Caller
+from tests.api.test_orders import BROKE, customer, done, ordered, price
 from tests.refund_shop import Till
 from tests.stack_fixtures import Shop, at
 from workflows.commands import workflow_id
 from workflows.converter import data_converter
+from workflows.merge import MergeWorkflow
 from workflows.refund_commands import refund_workflow_id
+from workflows.time_travel import TimeTravel
 
 FOLDER: Final = Path(__file__).parent
 ROOT: Final = FOLDER.parents[1]
@@ -141,8 +148,53 @@ async def refunds(shop: Shop) -> list[str]:
     return [refund_workflow_id(each) for each in ids]
 
 
+async def orders(shop: Shop) -> list[str]:
+    """Edited, declined and paid otherwise; a lost answer; cancelled with what it began; lapsed, and over."""
+    live = Caller(shop.http, await create_key(shop.database, "record"))
+    monthly, once = await price(live, 1900), await price(live, 4000, one_time=True)
+    buyer = await customer(live, BROKE)
+    both = [{"price_id": monthly}, {"price_id": once}]
+    edited = await ordered(live, customer_id=buyer, lines=[{"price_id": once}], place=True)
+    edited = await done(live, edited, "lines", {"lines": both})
+    edited = await done(live, edited, "pay", {"total": 5900})
+    good = await live.made(f"/v1/customers/{buyer}/payment-methods", {"token": VISA})
+    edited = await done(live, edited, "pay", {"total": 5900, "payment_method_id": good["id"]})
+    unsure = await ordered(live, customer_id=await customer(live, "tok_error_after"), lines=both)
+    unsure = await done(live, unsure, "pay", {"total": 5900})
+    canceled = await ordered(live, customer_id=await customer(live, VISA), lines=both, pay={"total": 5900})
+    canceled = await done(live, canceled, "cancel")
+    lapsed = await ordered(live, customer_id=buyer, lines=both, place=True)
+    await TimeTravel(shop.client).advance(shop.client.get_workflow_handle(f"order:{lapsed['id']}"), timedelta(days=62))
+    return [f"order:{each['id']}" for each in (edited, unsure, canceled, lapsed)]
+
+
+async def merge(shop: Shop) -> list[str]:
+    """Undone by the one, final for the other after thirty days."""
+    asked: list[MergeRequest] = []
+    travel = TimeTravel(shop.client)
+    for number in (1, 2):
+        master, loser = await shop.customer(VISA), await shop.customer(VISA)
+        await shop.start(loser, await shop.terms())
+        asked.append(MergeRequest(f"mrg_{number}", master, loser, "lena", "the same person"))
+        await travel.client.start_workflow(
+            MergeWorkflow.run,
+            asked[-1],
+            id=f"merge:{asked[-1].merge_id}",
+            task_queue=shop.stack.settings.temporal_task_queue,
+        )
+        await shop.commands.merges.moved(asked[-1].merge_id)
+    await shop.commands.merges.undo(UndoMerge("undo_1", "mrg_1", "lena", "two people"))
+    final = shop.client.get_workflow_handle("merge:mrg_2")
+    await travel.advance(final, timedelta(days=31))
+    await final.result()
+    return ["merge:mrg_1", "merge:mrg_2"]
+
+
 SCENARIOS: Final = MappingProxyType(
-    {story.__name__: story for story in (renewals, dunning, gateway_trouble, commands, billing_run, dispute, refunds)}
+    {
+        story.__name__: story
+        for story in (renewals, dunning, gateway_trouble, commands, billing_run, dispute, refunds, orders, merge)
+    }
 )
 
 
@@ -151,9 +203,10 @@ async def own_shop() -> AsyncGenerator[Shop]:
     async with Stack(settings.Settings(gateway_timeout_s=2), ephemeral=True) as stack:
         await stack.migrate()
         await stack.start_worker()
+        await stack.start_api()
         database = Database.connect(stack.database_url, application_name="record", pool_max=5)
         client = await Client.connect(stack.temporal_address, data_converter=data_converter)
-        async with httpx.AsyncClient(timeout=30, trust_env=False) as http:
+        async with httpx.AsyncClient(base_url=stack.api_url, timeout=60, trust_env=False) as http:
             yield Shop(stack, database, client, http)
         await database.close()
 

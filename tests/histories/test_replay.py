@@ -18,6 +18,8 @@ from workflows.billing_run import BillingRunWorkflow
 from workflows.converter import data_converter
 from workflows.dispute import GatewayEventWorkflow
 from workflows.inputs import SubscriptionInput
+from workflows.merge import MergeWorkflow
+from workflows.order import OrderWorkflow
 from workflows.refund import RefundWorkflow
 from workflows.subscription import SubscriptionWorkflow
 
@@ -29,6 +31,8 @@ SEEN = {
     "commands": ("TimerCanceled", "WorkflowExecutionUpdateCompleted", "WorkflowExecutionContinuedAsNew"),
     "billing_run": ("ActivityTaskCompleted", "WorkflowExecutionCompleted"),
     "dispute": ("WorkflowExecutionUpdateCompleted", "WorkflowExecutionCompleted"),
+    "orders": ("ActivityTaskCompleted", "TimerFired", "WorkflowExecutionUpdateCompleted", "WorkflowExecutionCompleted"),
+    "merge": ("ActivityTaskCompleted", "TimerFired", "WorkflowExecutionUpdateCompleted", "WorkflowExecutionCompleted"),
     "refunds": ("TimerFired", "WorkflowExecutionUpdateCompleted", "WorkflowExecutionCompleted"),
 }
 
@@ -39,7 +43,7 @@ def histories(name: str) -> list[WorkflowHistory]:
 
 
 def replayer(subscription: type, runner: WorkflowRunner = RUNNER) -> Replayer:
-    workflows = [subscription, BillingRunWorkflow, GatewayEventWorkflow, RefundWorkflow]
+    workflows = [subscription, BillingRunWorkflow, GatewayEventWorkflow, MergeWorkflow, OrderWorkflow, RefundWorkflow]
     return Replayer(workflows=workflows, data_converter=data_converter, workflow_runner=runner)
 
 
