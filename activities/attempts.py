@@ -91,7 +91,7 @@ _ANSWERED = text(
     """
 UPDATE attempts SET status = :status, settlement = :settlement, gateway_id = coalesce(:gateway_id, gateway_id),
     code = :code, decline = :decline, message = :message, action_url = coalesce(:action_url, action_url),
-    answered_at = :at
+    answered_at = :at, held_until = coalesce(:held_until, held_until)
 WHERE id = :id
 """
 )
@@ -103,6 +103,15 @@ _STATUS = {
     "never_arrived": "parked",
     "unknown": "unknown",
     "action_required": "action_required",
+    "authorised": "authorised",
+    "released": "released",
+}
+
+# Status of a row → what the gateway had said; of a decline there is more to say.
+_SAID = {
+    "approved": AnswerStatus.APPROVED,
+    "authorised": AnswerStatus.AUTHORISED,
+    "released": AnswerStatus.VOIDED,
 }
 
 
@@ -172,12 +181,15 @@ async def answered(
     outcome: Outcome,
     answer: Answer | GatewayUnavailable | None,
     now: datetime,
+    *,
+    status: str | None = None,
+    held_until: datetime | None = None,
 ) -> None:
-    """Write what the gateway said, or that it said nothing."""
+    """Write what the gateway said, or that it said nothing. `status`: another one than this outcome mostly leads to."""
     said = answer if isinstance(answer, Answer) else None
     parameters: dict[str, Any] = {
         "id": attempt.id,
-        "status": _STATUS[outcome.kind],
+        "status": status or _STATUS[outcome.kind],
         "settlement": "pending" if isinstance(outcome, Charged) else None,
         "gateway_id": said.gateway_id if said else None,
         "code": outcome.code if isinstance(outcome, Declined) else None,
@@ -185,13 +197,14 @@ async def answered(
         "message": said.message if said else "",
         "action_url": said.action_url if said else None,
         "at": now,
+        "held_until": held_until,
     }
     await connection.execute(_ANSWERED, parameters)
 
 
 def stored(attempt: Attempt) -> Answer:
     """What the gateway said when this very attempt was made before."""
-    if attempt.status == "approved":
-        return Answer(AnswerStatus.APPROVED, attempt.gateway_id)
+    if attempt.status in _SAID:
+        return Answer(_SAID[attempt.status], attempt.gateway_id)
     kind = DeclineKind(attempt.decline) if attempt.decline else None
     return Answer(AnswerStatus.DECLINED, attempt.gateway_id, attempt.code, kind)

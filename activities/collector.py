@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, assert_never
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -17,15 +17,26 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from activities.attempts import Attempt, Owner, answered, find, intend, stored
 from activities.books import Method, Payer, payer
 from activities.courier import Courier
+from activities.holds import UNDER_WAY, ask, outcome_of_hold, status_after
 from activities.told import Told, outcome_of
 from domain.collection import ACTION_EXPIRED
 from domain.declines import DeclineKind
 from domain.errors import Broken
-from domain.facts import ActionRequired, Charged, Declined, NeverArrived, NoMethod, Outcome, Parked, Unknown
+from domain.facts import (
+    ActionRequired,
+    Authorised,
+    Charged,
+    Declined,
+    NeverArrived,
+    NoMethod,
+    Outcome,
+    Parked,
+    Unknown,
+)
 from domain.links import NO_LINKS, LinkMaker
 from domain.money import Money
 from domain.order_state import OrderState
-from domain.state import Collecting, Entry, Phase, State
+from domain.state import Act, Collecting, Entry, Phase, State
 from domain.terms import DEFAULT_DUNNING, DunningTerms, EndAction, Retry, RetryMessage
 from models.session import Database
 from providers.gateways.base import Answer, AnswerStatus, Gateway, GatewayUnavailable, Order, OutcomeUnknown
@@ -90,12 +101,16 @@ class Collector(Generic[S]):
             methods = self._eligible(state, collecting, to)
             done = await self._books.told(connection, state)
             attempt = None
-            if collecting.amount_due and done is None:
+            if collecting.act in UNDER_WAY:
+                attempt = await ask(connection, collecting) if done is None else None
+            elif collecting.amount_due and done is None:
                 attempt = await intend(connection, owner, collecting, methods, now)
         if done is not None:
             return await self._repeat(state, now, to, done)
         if collecting.amount_due == 0:
             return await self._conclude(state, now, to, None, Charged(collecting.attempt, 0), None)
+        if attempt is None and collecting.act in UNDER_WAY:
+            raise Broken(f"attempt {collecting.attempt} of invoice {collecting.invoice_id} was never authorised")
         if attempt is None:
             policy = await self._policy(owner, to)
             return await self._conclude(state, now, to, None, NoMethod(collecting.attempt, policy), None)
@@ -146,14 +161,15 @@ class Collector(Generic[S]):
 
         A method that may be charged no more is asked for and not sent to: the gateway then has never seen the attempt.
         """
-        gateway = self._gateway(attempt.gateway)
-        if attempt.status in {"approved", "declined"}:
+        on_hold = collecting.act in UNDER_WAY
+        if attempt.status in {"approved", "declined", "authorised", "released"}:
             return stored(attempt)
-        if attempt.status in {"pending", "unknown", "action_required"}:
+        if attempt.status in {"pending", "unknown", "action_required", *UNDER_WAY.values()}:
             known = await self._look_up(attempt)
-            if known is None or known.status is not AnswerStatus.NOT_FOUND:
+            untouched = AnswerStatus.AUTHORISED if on_hold else AnswerStatus.NOT_FOUND
+            if known is None or known.status is not untouched:
                 return known
-            if all(method.id != attempt.method_id for method in methods):
+            if not on_hold and all(method.id != attempt.method_id for method in methods):
                 return known
         order = Order(
             reference=attempt.reference,
@@ -162,11 +178,24 @@ class Collector(Generic[S]):
             description=owner.description,
         )
         try:
-            return await gateway.sale(order)
+            return await self._send(collecting.act, order, self._gateway(attempt.gateway))
         except GatewayUnavailable as down:
             return down
         except OutcomeUnknown:
             return None
+
+    async def _send(self, act: Act, order: Order, gateway: Gateway) -> Answer:
+        match act:
+            case Act.SALE:
+                return await gateway.sale(order)
+            case Act.AUTHORISE:
+                return await gateway.authorise(order)
+            case Act.CAPTURE:
+                return await gateway.capture(order.reference, order)
+            case Act.RELEASE:
+                return await gateway.release(order.reference)
+            case _:
+                assert_never(act)
 
     async def _look_up(self, attempt: Attempt, *, withdraw: bool = False) -> Answer | None:
         gateway = self._gateway(attempt.gateway)
@@ -177,7 +206,7 @@ class Collector(Generic[S]):
         except (GatewayUnavailable, OutcomeUnknown):
             return None
 
-    async def _outcome(
+    async def _outcome(  # noqa: PLR0911 - one for each case
         self,
         owner: Owner,
         collecting: Collecting,
@@ -191,9 +220,15 @@ class Collector(Generic[S]):
             return Unknown(number, attempt.gateway)
         if isinstance(answer, GatewayUnavailable):
             return Parked(number, attempt.gateway)
+        if collecting.act in UNDER_WAY:
+            return outcome_of_hold(collecting, attempt, answer, await self._policy(owner, to))
         match answer.status:
             case AnswerStatus.APPROVED:
                 return Charged(number, collecting.amount_due, attempt.method_id, attempt.gateway, answer.gateway_id)
+            case AnswerStatus.AUTHORISED:
+                if collecting.act is not Act.AUTHORISE:
+                    raise Broken(f"{attempt.reference} was to be taken, and the gateway has only set it aside")
+                return Authorised(number, collecting.amount_due, attempt.method_id, attempt.gateway, answer.gateway_id)
             case AnswerStatus.NOT_FOUND:
                 return NeverArrived(number)
             case AnswerStatus.ACTION_REQUIRED:
@@ -224,7 +259,9 @@ class Collector(Generic[S]):
         fresh = state.journal[len(before.journal) :]
         async with self._database.begin() as connection:
             if attempt is not None:
-                await answered(connection, attempt, outcome, answer, now)
+                status = status_after(_collecting(before).act, outcome)
+                after = state.collecting.held_until if state.collecting is not None else None
+                await answered(connection, attempt, outcome, answer, now, status=status, held_until=after)
             messages = await self._books.write(connection, state, fresh, to, now, first=True, tell=state.journal)
         await self._courier.dispatch(messages)
         return outcome

@@ -246,14 +246,15 @@ _TITLES: Final = {
     Mismatch.STATE: "The gateway has another state",
 }
 
-# Every sale and refund asked of a gateway, as `Transaction`. A charge whose void is under way is open since then; its
-# row's wall time is `recorded_at`: `at` may be virtual.
+# Every sale and refund asked of a gateway, as `Transaction`. A charge whose void, capture or release is under way is
+# open since then; its row's wall time is `recorded_at`: `at` may be virtual.
 OURS: Final = """
 WITH ours AS (
     SELECT 'sale' AS kind, a.gateway, a.reference, a.amount, a.currency, a.gateway_id, a.recorded_at AS at,
         CASE WHEN a.status <> 'approved' THEN a.status WHEN a.settlement = 'pending' THEN 'captured'
             ELSE coalesce(a.settlement, 'captured') END AS state,
         CASE WHEN a.status IN ('pending', 'unknown', 'parked', 'action_required', 'canceled') THEN a.recorded_at
+            WHEN a.status IN ('capturing', 'releasing') THEN a.asked_at
             WHEN a.status = 'approved' THEN (
                 SELECT min(t.recorded_at) FROM refunds AS r JOIN refund_tries AS t ON t.refund_id = r.id
                 WHERE r.attempt_id = a.id AND t.kind = 'void' AND t.status IN ('pending', 'unknown', 'parked')

@@ -88,7 +88,7 @@ class OrderSteps:
     @activity.defn(name="charge_order")
     @alive
     async def charge_order(self, request: OrderRequest) -> Outcome:
-        """Try to collect all that is due, and write down what came of it."""
+        """Ask the gateway for all that is due, or to take or give back what it holds; and write what came of it."""
         return await self._collector.charge(request.state, request.now)
 
     @activity.defn(name="ask_about_order")

@@ -204,6 +204,7 @@ async def in_report(gateway: Gateway, reference: str, near: datetime, margin: ti
 
 _SALES: Final = {
     AnswerStatus.APPROVED: "captured",
+    AnswerStatus.AUTHORISED: "authorised",
     AnswerStatus.DECLINED: "declined",
     AnswerStatus.ACTION_REQUIRED: "action_required",
     AnswerStatus.VOIDED: "voided",

@@ -15,7 +15,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.declines import DeclineKind
 from domain.errors import Broken
-from domain.facts import ActionRequired, Charged, Declined, NoMethod, Outcome, Parked, Unknown
+from domain.facts import (
+    ActionRequired,
+    Authorised,
+    Charged,
+    Declined,
+    NoMethod,
+    Outcome,
+    Parked,
+    Released,
+    Unknown,
+)
 from domain.state import State
 from domain.terms import DunningTerms
 
@@ -34,12 +44,16 @@ async def told(connection: AsyncConnection, state: State) -> Told | None:
     return Told(row.kind, row.data) if row is not None else None
 
 
-def outcome_of(line: Told, attempt: int, policy: DunningTerms) -> Outcome:
+def outcome_of(line: Told, attempt: int, policy: DunningTerms) -> Outcome:  # noqa: PLR0911 - one for each case
     """The outcome whose first line this is."""
     data = line.data
     match line.kind:
         case "payment_succeeded" | "invoice_settled":
             return Charged(attempt, data["amount"], data["method_id"], data["gateway"], data["gateway_id"])
+        case "payment_authorised":
+            return Authorised(attempt, data["amount"], data["method_id"], data["gateway"], data["gateway_id"])
+        case "authorisation_released":
+            return Released(attempt, data["amount"], data["gateway"])
         case "payment_declined":
             return Declined(
                 attempt=attempt,

@@ -21,14 +21,17 @@ from models.queries_refunds import refundable
 
 router = noun("charges")
 ChargeId = Annotated[Identifier, Path(description="Id of the charge")]
-Status = Literal["pending", "approved", "declined", "action_required", "unknown", "parked", "no_method", "canceled"]
+Status = Literal[
+    "pending", "approved", "declined", "action_required", "unknown", "parked", "no_method", "canceled",
+    "authorised", "capturing", "releasing", "released",
+]  # fmt: skip
 
 
 class ChargeView(View):
     """One try. `reference` is our key at the gateway, `gateway_id` its own name for the charge.
 
     `returned` was given back or is held for that; `refundable` may still be given back. `payer_id`: the parent on whose
-    method it was made.
+    method it was made. `held_until`: when its authorisation runs out, or would have.
     """
 
     id: str
@@ -57,6 +60,7 @@ class ChargeView(View):
     action_url: str | None
     at: Instant
     answered_at: Instant | None
+    held_until: Instant | None
     test_mode: bool
 
 

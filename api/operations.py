@@ -52,7 +52,7 @@ class StuckView(View):
 
     kind: str = Field(
         description="`subscription`, `charge`, `refund`, `message`, `message_template`, `difference`,"
-        " `gateway_event`, `fulfilment`, `task`, `step`"
+        " `gateway_event`, `fulfilment`, `order`, `task`, `step`"
     )
     id: str
     subscription_id: str | None

@@ -40,7 +40,8 @@ from models.queries_orders import (
 class OrderView(View):
     """An order as lists show it. `total` is what is due when it is placed, in minor units; `revision` counts edits.
 
-    Status: draft, open (placed, not paid), paying (a charge is under way), paid, canceling, canceled, lapsed.
+    Status: draft, open (placed, not paid), paying (a charge is under way), authorised (set aside, not taken), releasing
+    (that is being given back), paid, canceling, canceled, lapsed.
     """
 
     id: str
@@ -107,11 +108,12 @@ class OrderEventView(BaseModel):
 class PaymentView(BaseModel):
     """Where its payment stands. `code` and `message` are the last decline's; `methods`, what else it can be paid with.
 
-    State: none, under_way, action_required (at `action_url`), declined, paid. `link`: ask there for a link by which the
-    customer pays.
+    State: none, under_way, action_required (at `action_url`), authorised (until `authorised_until`: then it is given
+    back), releasing, declined, paid. `link`: ask there for a link by which the customer pays.
     """
 
     state: str
+    authorised_until: Instant | None
     code: str | None
     message: str
     action_url: str | None
@@ -189,6 +191,7 @@ def _payment(row: Order, owed: Invoice | None, charges: Sequence[Attempt], ways:
     payable = row.status in {"draft", "open"}
     view = PaymentView(
         state="none",
+        authorised_until=None,
         code=None,
         message="",
         action_url=None,
@@ -201,12 +204,17 @@ def _payment(row: Order, owed: Invoice | None, charges: Sequence[Attempt], ways:
         if last is not None and last.status == "action_required":
             return view.model_copy(update={"state": "action_required", "action_url": last.action_url})
         return view.model_copy(update={"state": "under_way"})
+    if row.status in {"authorised", "releasing"}:
+        until = None if last is None else last.held_until
+        return view.model_copy(update={"state": row.status, "authorised_until": until, "link": None})
     if last is not None and last.status == "declined":
         return view.model_copy(update={"state": "declined", "code": last.code, "message": last.message})
     return view
 
 
-def _allowed(row: Order, charges: Sequence[Attempt], shown: Sequence[ChargeView]) -> list[str]:
+def _allowed(  # noqa: PLR0911 - one for each case
+    row: Order, charges: Sequence[Attempt], shown: Sequence[ChargeView]
+) -> list[str]:
     """What it would take now, as far as the books say, so also when Temporal is away."""
     match row.status:
         case "draft":
@@ -214,7 +222,10 @@ def _allowed(row: Order, charges: Sequence[Attempt], shown: Sequence[ChargeView]
         case "open":
             return ["lines", "pay", "cancel"]
         case "paying":
-            return ["cancel"] if charges and charges[0].status == "parked" else []
+            # A charge or a capture that surely was not taken, as the gateway is down.
+            return ["cancel"] if charges and charges[0].status in {"parked", "authorised"} else []
+        case "authorised":
+            return ["capture", "release", "cancel"]
         case "paid":
             return ["cancel", "give-back"] if any(each.refundable for each in shown) else ["cancel"]
         case "canceled":

@@ -41,6 +41,7 @@ from models.queries_orders import (
     order,
     order_charges,
     order_fulfilments,
+    order_hold,
     order_invoices,
     order_subscriptions,
     orders,
@@ -51,17 +52,21 @@ from models.queries_tax import tax_terms
 router = noun("orders")
 OrderId = Annotated[Identifier, Path(description="Id of the order")]
 ChannelName = Literal["phone", "api", "customer"]
-StatusName = Literal["draft", "open", "paying", "paid", "canceling", "canceled", "lapsed"]
+StatusName = Literal[
+    "draft", "open", "paying", "authorised", "releasing", "paid", "canceling", "canceled", "lapsed"
+]  # fmt: skip
 
 
 class PayBody(Body):
     """With what: a method of the customer's, a new token from the gateway's form, or neither: their order of use.
 
-    `total`: what the payer was shown; where the order comes to something else by now, nothing is charged.
+    `total`: what the payer was shown; where the order comes to something else by now, nothing is charged. `capture`:
+    `later` only sets the money aside, for `POST /v1/orders/{id}/capture` when the goods are sent.
     """
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"payment_method_id": "pm_aaaaaaaaaaaaaaaaaaaaaaaa"}]})
 
+    capture: Literal["now", "later"] = "now"
     payment_method_id: Identifier | None = None
     token: Token | None = None
     gateway: Code | None = None
@@ -281,7 +286,10 @@ async def preview_order_cancel(
 async def cancel_order(
     order_id: OrderId, services: ServicesDep, once: OnceDep, caller: CallerDep, body: CancelBody | None = None
 ) -> OrderSummary:
-    """Cancel it: what it started ends, its money goes back by a void, or a refund where settlement was faster."""
+    """Cancel it: what it started ends, its money goes back by a void, or a refund where settlement was faster.
+
+    What is only authorised is released first.
+    """
     asked = body or CancelBody()
     await _known(services, order_id)
     command = CancelOrder(asked.give_back, asked.end_subscriptions)
@@ -305,10 +313,9 @@ async def _pay(services: Services, order_id: str, customer_id: str, body: PayBod
         method_id = await _brought(services, customer_id, once, body.token, body.gateway)
     async with services.database.session() as session:
         await refuse_blacklisted_payment(session, customer_id, method_id)
-    await _send_only(
-        services, order_id, derive("cmd", once.id("cmd"), "pay"), Pay(method_id, body.total),
-        caller.acting(body.actor), body.reason,
-    )  # fmt: skip
+    command = Pay(method_id, body.total, hold=body.capture == "later")
+    command_id = derive("cmd", once.id("cmd"), "pay")
+    await _send_only(services, order_id, command_id, command, caller.acting(body.actor), body.reason)
 
 
 async def _brought(services: Services, customer_id: str, once: Once, token: str, gateway: str | None) -> str:
@@ -343,17 +350,19 @@ async def _preview(session: AsyncSession, order_id: str, asked: CancelBody) -> C
     row: Order = found(await order(session, order_id), "order")
     invoices = await order_invoices(session, order_id)
     owed = next(((each.id, each.amount_due) for each in invoices if each.status == "open"), None)
+    held = await order_hold(session, order_id)
     told = effects(
         status=OrderStatus(row.status),
         currency=row.currency,
         open_invoice=owed,
+        held=(held.id, held.amount) if held is not None and held.status == "authorised" else None,
         sale=await _sale(session, order_id),
         subscriptions=[(each.id, each.status) for each in await order_subscriptions(session, order_id)],
         fulfilments=await _sent(session, order_id),
         give_back=asked.give_back,
         end_subscriptions=asked.end_subscriptions,
     )
-    over = row.status in {"canceling", "canceled", "lapsed"}
+    over = row.status in {"releasing", "canceling", "canceled", "lapsed"}
     return CancelPreview(
         order_id=order_id,
         currency=row.currency,

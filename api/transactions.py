@@ -31,7 +31,8 @@ from models.queries_transactions import (
     transactions,
 )
 
-OUTCOME_OPEN = frozenset({"pending", "unknown", "parked", "action_required"})
+OUTCOME_OPEN = frozenset({"pending", "unknown", "parked", "action_required", "authorised", "capturing", "releasing"})
+ON_HOLD = frozenset({"authorised", "capturing", "releasing"})
 CHARGE = "charge"
 RETURNS_MAX = 100  # a charge is given back in a few parts; each is a row of the list, too
 
@@ -39,7 +40,7 @@ router = noun("transactions")
 TransactionId = Annotated[Identifier, Path(description="Id of a charge, refund or void")]
 Status = Literal[
     "pending", "approved", "declined", "action_required", "unknown", "parked", "no_method", "canceled",
-    "awaiting_approval", "queued", "succeeded", "failed", "lapsed",
+    "authorised", "capturing", "releasing", "released", "awaiting_approval", "queued", "succeeded", "failed", "lapsed",
 ]  # fmt: skip
 
 
@@ -71,7 +72,8 @@ class TransactionView(View):
 class TransactionDetail(TransactionView):
     """A transaction with what was given back of its charge, and where its story is told.
 
-    `again`: the command that bills it anew: payment of its invoice while that is open, else a charge by itself.
+    `again`: the command that bills it anew: payment of its invoice while that is open, else a charge by itself; of what
+    is authorised, the one that captures it.
     """
 
     story: list[Because] = Field(
@@ -172,7 +174,7 @@ async def get_transaction(transaction_id: TransactionId, services: ServicesDep) 
             story=story,
             disputes=[DisputeView.model_validate(each) for each in disputed.rows],
             returns=[TransactionView.model_validate(each) for each in returns.rows],
-            again=f"/v1/invoices/{owed.id}/pay" if payable else _anew(row, charge_id),
+            again=f"/v1/invoices/{owed.id}/pay" if payable and row.status not in ON_HOLD else _anew(row, charge_id),
             links=_links(row, charge_id),
         )
 
@@ -229,7 +231,12 @@ def _told(kind: str, actor: str, reason: str) -> str:
 
 
 def _anew(row: Transaction, charge_id: str) -> str:
-    """What is paid is not taken again: of a subscription another charge, of an order another order."""
+    """What is paid is not taken again: of a subscription another charge, of an order another order.
+
+    What an order has authorised is captured.
+    """
+    if row.order_id is not None and row.status in ON_HOLD:
+        return f"/v1/orders/{row.order_id}/capture"
     return "/v1/orders" if row.subscription_id is None else f"/v1/transactions/{charge_id}/bill-again"
 
 

@@ -10,7 +10,18 @@ from typing import TypeVar, assert_never
 from domain.declines import DeclineKind
 from domain.dunning import is_exhausted, round_failed
 from domain.errors import Broken
-from domain.facts import ActionRequired, Charged, Declined, NeverArrived, NoMethod, Outcome, Parked, Unknown
+from domain.facts import (
+    ActionRequired,
+    Authorised,
+    Charged,
+    Declined,
+    NeverArrived,
+    NoMethod,
+    Outcome,
+    Parked,
+    Released,
+    Unknown,
+)
 from domain.invoicing import grant, priced, waiting_lines
 from domain.ledger import with_taxes
 from domain.money import Money
@@ -42,7 +53,7 @@ Debtor = TypeVar("Debtor", State, OrderState)
 
 
 def when_to_act(collecting: Collecting) -> tuple[datetime, Charge | AskGateway] | None:
-    """The next thing to do for the open invoice by itself, and when; None while dunning decides."""
+    """The next thing to do for the open invoice by itself, and when; None while dunning decides, or a person."""
     match collecting.phase:
         case Phase.CHARGE:
             return collecting.issued_at, Charge()
@@ -55,7 +66,7 @@ def when_to_act(collecting: Collecting) -> tuple[datetime, Charge | AskGateway] 
             if _not_before(collecting) < deadline:
                 return _not_before(collecting), AskGateway()
             return deadline, AskGateway(give_up=True)
-        case Phase.DUNNING | Phase.EXHAUSTED:
+        case Phase.DUNNING | Phase.EXHAUSTED | Phase.HELD:
             return None
         case _:
             assert_never(collecting.phase)
@@ -83,6 +94,8 @@ def settle(state: State, outcome: Outcome, now: datetime) -> State:
             return _round_over(state, collecting, outcome.policy, now)
         case Parked() | NeverArrived() | Unknown() | ActionRequired():
             return wait_for_answer(state, collecting, outcome, now)
+        case Authorised() | Released():
+            raise Broken(f"subscription {state.id} is charged by sales alone")
         case _:
             assert_never(outcome)
 

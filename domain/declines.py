@@ -61,6 +61,7 @@ _WORDS: Final[Mapping[str, str]] = MappingProxyType(
         "withdrawal_limit": "The limit of the card is reached.",
         "authentication_failed": "The payment was not confirmed.",
         "authentication_expired": "The payment was not confirmed in time.",
+        "authorisation_gone": "The amount that was reserved is not reserved any more.",
         "stolen_card": _REFUSED,
         "lost_card": _REFUSED,
         "pickup_card": _REFUSED,

@@ -88,6 +88,28 @@ class ActionRequired:
 
 
 @dataclass(frozen=True, slots=True)
+class Authorised:
+    """The amount is set aside at the gateway, and nothing is taken yet."""
+
+    attempt: int
+    amount: int
+    method_id: str | None = None
+    gateway: str | None = None
+    gateway_id: str | None = None
+    kind: Literal["authorised"] = "authorised"
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """What was set aside is given back, or was gone already: nothing was taken."""
+
+    attempt: int
+    amount: int
+    gateway: str | None = None
+    kind: Literal["released"] = "released"
+
+
+@dataclass(frozen=True, slots=True)
 class Recorded:
     """The journal up to and with `seq` is in the books."""
 
@@ -114,5 +136,5 @@ class TimePassed:
     kind: Literal["time_passed"] = "time_passed"
 
 
-Outcome = Charged | Declined | NoMethod | Parked | Unknown | NeverArrived | ActionRequired
+Outcome = Charged | Declined | NoMethod | Parked | Unknown | NeverArrived | ActionRequired | Authorised | Released
 Fact = Outcome | Recorded | TimePassed

@@ -51,6 +51,7 @@ def effects(
     status: OrderStatus,
     currency: str,
     open_invoice: tuple[str, int] | None,
+    held: tuple[str, int] | None = None,
     sale: Sale | None,
     subscriptions: Sequence[tuple[str, str]],
     fulfilments: Sequence[Sent],
@@ -59,9 +60,14 @@ def effects(
 ) -> tuple[Effect, ...]:
     """What would happen now, in the order in which it happens; amounts in minor units.
 
-    `open_invoice`: its id and amount. `subscriptions`: id and status of each.
+    `open_invoice`: its id and amount. `held`: the charge that is authorised and its amount. `subscriptions`: id and
+    status of each.
     """
     found: list[Effect] = []
+    if held is not None:
+        charge, amount = held
+        text = f"The authorisation of {Money(amount, currency)} is released: nothing was taken."
+        found.append(Effect("payment", charge, "release", text, amount))
     if open_invoice is not None:
         identity, amount = open_invoice
         text = f"The invoice over {Money(amount, currency)} is voided: nothing is owed any more."

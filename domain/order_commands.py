@@ -12,11 +12,21 @@ from typing import assert_never
 
 from domain.collection import is_outcome_open
 from domain.errors import Refused
+from domain.order_holds import capture, is_on_hold, release
 from domain.order_lines import check_lines, dues_of, keep_coupons
-from domain.order_messages import CancelOrder, OrderEnvelope, Pay, Place, SetBuyer, SetLines
+from domain.order_messages import (
+    CancelOrder,
+    CaptureOrder,
+    OrderEnvelope,
+    Pay,
+    Place,
+    ReleaseOrder,
+    SetBuyer,
+    SetLines,
+)
 from domain.order_state import Ending, OrderState, OrderStatus
-from domain.orders import collecting_of, issue, void_invoice
-from domain.state import RECENT_COMMANDS_MAX, Phase
+from domain.orders import collecting_of, ended_unpaid, issue, void_invoice
+from domain.state import RECENT_COMMANDS_MAX, Act, Phase
 
 ATTEMPTS_MAX = 25
 
@@ -25,11 +35,22 @@ ALLOWED_IN: dict[str, frozenset[OrderStatus]] = {
     "set_lines": _UNPAID,
     "place": frozenset({OrderStatus.DRAFT}),
     "pay": _UNPAID,
-    "cancel_order": _UNPAID | {OrderStatus.PAYING, OrderStatus.PAID},
+    "capture_order": frozenset({OrderStatus.AUTHORISED}),
+    "release_order": frozenset({OrderStatus.AUTHORISED}),
+    "cancel_order": _UNPAID | {OrderStatus.PAYING, OrderStatus.AUTHORISED, OrderStatus.PAID},
 }
+_OF_A_HOLD = frozenset({"capture_order", "release_order"})
 _CODES = {
     OrderStatus.PAID: ("already_paid", "this order is paid"),
     OrderStatus.PAYING: ("payment_under_way", "a charge of this order is under way; its outcome comes first"),
+    OrderStatus.AUTHORISED: (
+        "payment_authorised",
+        "the money of this order is authorised: capture it, or release it first",
+    ),
+    OrderStatus.RELEASING: (
+        "release_under_way",
+        "what was authorised for this order is being given back; the outcome of that comes first",
+    ),
     OrderStatus.CANCELING: ("order_canceled", "this order is being cancelled"),
     OrderStatus.CANCELED: ("order_canceled", "this order is cancelled"),
     OrderStatus.LAPSED: ("order_lapsed", "this order was not paid in time; make a new one"),
@@ -44,6 +65,8 @@ def allowed(state: OrderState) -> tuple[str, ...]:
 
 
 def _refusal(state: OrderState, kind: str) -> tuple[str, str] | None:
+    if kind in _OF_A_HOLD and state.status in _UNPAID:
+        return "not_authorised", "nothing is authorised for this order"
     if state.status not in ALLOWED_IN[kind]:
         return _CODES[state.status]
     match kind:
@@ -67,7 +90,7 @@ def handle(state: OrderState, envelope: OrderEnvelope, now: datetime) -> OrderSt
     return replace(state, recent_commands=(*state.recent_commands, envelope.id)[-RECENT_COMMANDS_MAX:])
 
 
-def _take(state: OrderState, envelope: OrderEnvelope, now: datetime) -> OrderState:
+def _take(state: OrderState, envelope: OrderEnvelope, now: datetime) -> OrderState:  # noqa: PLR0911 - one for each case
     command, actor, reason = envelope.command, envelope.actor, envelope.reason
     match command:
         case SetLines():
@@ -77,6 +100,12 @@ def _take(state: OrderState, envelope: OrderEnvelope, now: datetime) -> OrderSta
             return issue(state, now, trigger="order", phase=Phase.EXHAUSTED)
         case Pay():
             return _pay(state, command, actor, reason, now)
+        case CaptureOrder():
+            state = state.note(now, "capture_asked", actor=actor, reason=reason)
+            return capture(state, collecting_of(state), command.amount)
+        case ReleaseOrder():
+            state = state.note(now, "release_asked", actor=actor, reason=reason)
+            return release(state, collecting_of(state))
         case CancelOrder():
             return _cancel(state, command, actor, reason, now)
         case SetBuyer():
@@ -126,14 +155,22 @@ def _pay(state: OrderState, command: Pay, actor: str, reason: str, now: datetime
             "this method was declined for good; the order needs another one",
             allowed=allowed(state),
         )
+    act = Act.AUTHORISE if command.hold else Act.SALE
     state = state.note(now, "payment_asked", actor=actor, reason=reason, method_id=command.method_id)
     if collecting is None:
         state = issue(state, now, trigger=command.trigger, phase=Phase.CHARGE)
         if state.collecting is None:
             return state  # nothing was due
-        return replace(state, collecting=replace(collecting_of(state), use_method=command.method_id))
+        return replace(state, collecting=replace(collecting_of(state), use_method=command.method_id, act=act))
     again = replace(
-        collecting, phase=Phase.CHARGE, manual=True, use_method=command.method_id, trigger=command.trigger, tried=()
+        collecting,
+        phase=Phase.CHARGE,
+        manual=True,
+        use_method=command.method_id,
+        trigger=command.trigger,
+        tried=(),
+        act=act,
+        held_until=None,
     )
     return replace(state, status=OrderStatus.PAYING, collecting=again)
 
@@ -148,9 +185,13 @@ def _set_buyer(state: OrderState, command: SetBuyer, actor: str, reason: str, no
 
 
 def _cancel(state: OrderState, command: CancelOrder, actor: str, reason: str, now: datetime) -> OrderState:
+    ending = Ending(actor, reason, command.give_back, command.end_subscriptions)
     if state.status is OrderStatus.PAID:
         state = state.note(now, "cancel_asked", actor=actor, reason=reason, give_back=command.give_back)
-        ending = Ending(actor, reason, command.give_back, command.end_subscriptions)
         return replace(state, status=OrderStatus.CANCELING, ending=ending)
-    state = void_invoice(state, now).note(now, "order_canceled", actor=actor, reason=reason)
-    return replace(state, status=OrderStatus.CANCELED, ended_at=now)
+    collecting = state.collecting
+    if collecting is not None and (state.status is OrderStatus.AUTHORISED or is_on_hold(collecting)):
+        state = state.note(now, "cancel_asked", actor=actor, reason=reason, give_back=True)
+        # Nothing was taken. Where it was after all, without our knowledge, all of it goes back.
+        return release(state, collecting, ending=replace(ending, give_back=True, end_subscriptions=True))
+    return ended_unpaid(state, ending, now)

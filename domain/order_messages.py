@@ -63,18 +63,40 @@ class Place:
 class Pay:
     """Charge what is due now, with this method or the customer's order of use; places the order first.
 
-    `total`: what the payer was shown, in minor units; another one refuses.
+    `total`: what the payer was shown, in minor units; another one refuses. `hold`: only set it aside, for a capture.
     """
 
     method_id: str | None = None
     total: int | None = None
     trigger: str = "order"
+    hold: bool = False
     kind: Literal["pay"] = "pay"
 
 
 @dataclass(frozen=True, slots=True)
+class CaptureOrder:
+    """Take what is set aside, all of it. `amount`: what the caller wants to take, in minor units; another one refuses.
+
+    None takes what is due.
+    """
+
+    amount: int | None = None
+    kind: Literal["capture_order"] = "capture_order"
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseOrder:
+    """Give back what is set aside; the order is open again."""
+
+    kind: Literal["release_order"] = "release_order"
+
+
+@dataclass(frozen=True, slots=True)
 class CancelOrder:
-    """End the order. Of a paid one `give_back` returns its money; `end_subscriptions` ends what it started, now."""
+    """End the order. What is set aside for it is given back first.
+
+    Of a paid one `give_back` returns its money; `end_subscriptions` ends what it started, now.
+    """
 
     give_back: bool = True
     end_subscriptions: bool = True
@@ -91,7 +113,7 @@ class SetBuyer:
     kind: Literal["set_buyer"] = "set_buyer"
 
 
-OrderCommand = SetLines | Place | Pay | CancelOrder | SetBuyer
+OrderCommand = SetLines | Place | Pay | CaptureOrder | ReleaseOrder | CancelOrder | SetBuyer
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +146,13 @@ class Lapsed:
 
 
 @dataclass(frozen=True, slots=True)
+class HoldEnded:
+    """What is set aside was not captured in time."""
+
+    kind: Literal["hold_ended"] = "hold_ended"
+
+
+@dataclass(frozen=True, slots=True)
 class EndedSubscription:
     """A subscription of a cancelled order was asked to end; `refusal`: the code of why it did not."""
 
@@ -153,7 +182,7 @@ class Undone:
     kind: Literal["undone"] = "undone"
 
 
-OrderFact = Outcome | Recorded | Started | Lapsed | Undone
+OrderFact = Outcome | Recorded | Started | Lapsed | HoldEnded | Undone
 
 # ---------------------------------------------------------------- steps
 
@@ -174,7 +203,7 @@ class Undo:
 class OrderTick:
     """Time alone changes the state: apply the fact, no activity."""
 
-    fact: Lapsed
+    fact: Lapsed | HoldEnded
 
 
 OrderStep = OrderTick | Charge | AskGateway | StartLine | Undo | Record | Wait | End

@@ -19,13 +19,16 @@ from domain.terms import Terms
 class OrderStatus(StrEnum):
     """Where an order stands.
 
-    DRAFT: being put together. OPEN: placed and not paid. PAYING: a charge is under way or its answer is missing. PAID:
-    paid, or placed with nothing to pay. CANCELING: subscriptions end and money goes back. The others are final.
+    DRAFT: being put together. OPEN: placed and not paid. PAYING: a charge is under way or its answer is missing.
+    AUTHORISED: its money is set aside and not taken. RELEASING: that is being given back. PAID: paid, or placed with
+    nothing to pay. CANCELING: subscriptions end and money goes back. The others are final.
     """
 
     DRAFT = "draft"
     OPEN = "open"
     PAYING = "paying"
+    AUTHORISED = "authorised"
+    RELEASING = "releasing"
     PAID = "paid"
     CANCELING = "canceling"
     CANCELED = "canceled"

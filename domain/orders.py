@@ -21,11 +21,25 @@ from domain.collection import (
 )
 from domain.declines import DeclineKind
 from domain.errors import Broken
-from domain.facts import ActionRequired, Charged, Declined, NeverArrived, NoMethod, Outcome, Parked, Recorded, Unknown
+from domain.facts import (
+    ActionRequired,
+    Authorised,
+    Charged,
+    Declined,
+    NeverArrived,
+    NoMethod,
+    Outcome,
+    Parked,
+    Recorded,
+    Released,
+    Unknown,
+)
 from domain.ledger import with_taxes
 from domain.messages import Prepaid, Start
+from domain.order_holds import RAN_OUT, hold, is_on_hold, opened, released, run_out
 from domain.order_lines import bill_of, check_lines, dues_of
 from domain.order_messages import (
+    HoldEnded,
     Lapsed,
     OpenOrder,
     OrderFact,
@@ -37,6 +51,7 @@ from domain.order_messages import (
     Undone,
 )
 from domain.order_state import (
+    Ending,
     OrderLine,
     OrderLineKind,
     OrderState,
@@ -96,13 +111,18 @@ def next_step(state: OrderState, now: datetime) -> OrderStep:
     return Record() if state.journal and isinstance(step, Wait | End) else step
 
 
-def _step(state: OrderState, now: datetime) -> OrderStep:
+def _step(state: OrderState, now: datetime) -> OrderStep:  # noqa: PLR0911 - one for each case
     match state.status:
         case OrderStatus.DRAFT | OrderStatus.OPEN:
             until = (state.placed_at or state.created_at) + timedelta(days=OPEN_DAYS_MAX)
             return OrderTick(Lapsed()) if until <= now else Wait(until, "not paid yet; it lapses then")
-        case OrderStatus.PAYING:
+        case OrderStatus.PAYING | OrderStatus.RELEASING:
             return _collect(state, now)
+        case OrderStatus.AUTHORISED:
+            until = collecting_of(state).held_until
+            if until is None:
+                raise Broken(f"the authorisation of order {state.id} has no end")
+            return OrderTick(HoldEnded()) if until <= now else Wait(until, "authorised, not captured; it runs out then")
         case OrderStatus.PAID:
             waiting = next(iter(unstarted(state)), None)
             if waiting is not None:
@@ -254,13 +274,15 @@ def apply(state: OrderState, fact: OrderFact, now: datetime) -> OrderState:
         case Lapsed():
             state = void_invoice(state, now).note(now, "order_lapsed")
             return replace(state, status=OrderStatus.LAPSED, ended_at=now)
+        case HoldEnded():
+            return run_out(state, collecting_of(state), now)
         case Undone():
             return _undone(state, fact, now)
         case _:
             return settle(state, fact, now)
 
 
-def settle(state: OrderState, outcome: Outcome, now: datetime) -> OrderState:
+def settle(state: OrderState, outcome: Outcome, now: datetime) -> OrderState:  # noqa: PLR0911 - one for each case
     """The order after this outcome of the running attempt. An outcome of another attempt changes nothing."""
     collecting = state.collecting
     if collecting is None or outcome.attempt != collecting.attempt:
@@ -280,12 +302,18 @@ def settle(state: OrderState, outcome: Outcome, now: datetime) -> OrderState:
                 gateway_id=outcome.gateway_id,
                 recovered=False,
             )
-            return _confirmed(state, now, outcome.amount)
+            state = _confirmed(state, now, outcome.amount)
+            # A cancellation that was to give it back found it taken: now it goes back as what was paid does.
+            return state if state.ending is None else replace(state, status=OrderStatus.CANCELING)
+        case Authorised():
+            return hold(state, collecting, outcome, now)
+        case Released():
+            return _released(state, collecting, outcome, now)
         case Declined():
             return _declined(state, collecting, outcome, now)
         case NoMethod():
             state = state.note(now, "no_payment_method", invoice_id=collecting.invoice_id, attempt=outcome.attempt)
-            return _open(state, collecting)
+            return opened(state, collecting)
         case Parked() | NeverArrived() | Unknown() | ActionRequired():
             return wait_for_answer(state, collecting, outcome, now)
         case _:
@@ -313,15 +341,22 @@ def _declined(state: OrderState, collecting: Collecting, declined: Declined, now
         tried=(*collecting.tried, declined.method_id),
         refused=(*collecting.refused, declined.method_id) if hard else collecting.refused,
     )
+    if is_on_hold(collecting):  # what was set aside is gone: nobody has asked for another card
+        return opened(state, replace(collecting, held_until=None))
     if declined.another and collecting.use_method is None:
         return replace(state, collecting=replace(next_attempt(collecting), trigger="backup_method"))
-    return _open(state, collecting)
+    return opened(state, collecting)
 
 
-def _open(state: OrderState, collecting: Collecting) -> OrderState:
-    """It stays open, for another method or another day."""
-    after = replace(next_attempt(collecting), phase=Phase.EXHAUSTED)
-    return replace(state, status=OrderStatus.OPEN, collecting=after)
+def _released(state: OrderState, collecting: Collecting, outcome: Released, now: datetime) -> OrderState:
+    state = released(state, collecting, outcome, now)
+    return state if state.ending is None else ended_unpaid(replace(state, ending=None), state.ending, now)
+
+
+def ended_unpaid(state: OrderState, ending: Ending, now: datetime) -> OrderState:
+    """Cancelled before anything was taken: what it asked for is owed no more."""
+    state = void_invoice(state, now).note(now, "order_canceled", actor=ending.actor, reason=ending.reason)
+    return replace(state, status=OrderStatus.CANCELED, ended_at=now)
 
 
 def _undone(state: OrderState, fact: Undone, now: datetime) -> OrderState:
@@ -359,4 +394,6 @@ def attention(state: OrderState) -> str | None:
         return "the outcome of the charge is still unknown"
     if collecting.phase is Phase.PARKED and collecting.parked >= PARKED_BEFORE_ATTENTION:
         return "the gateway has been down for long"
+    if collecting.phase is Phase.EXHAUSTED and collecting.held_until is not None:
+        return RAN_OUT
     return None

@@ -26,6 +26,7 @@ class Stand(StrEnum):
     CONFIRM = "confirm"
     CHECKING = "checking"
     PARKED = "parked"
+    HELD = "held"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,9 @@ _OF_LAST_TRY: Final = {
     "pending": Stand.CHECKING,
     "unknown": Stand.CHECKING,
     "parked": Stand.PARKED,
+    "authorised": Stand.HELD,
+    "capturing": Stand.HELD,
+    "releasing": Stand.CHECKING,
 }
 
 

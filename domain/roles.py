@@ -58,7 +58,7 @@ _TABLE: Final[tuple[tuple[tuple[Role, ...], tuple[str, ...]], ...]] = (
         _AGENTS,
         ("create_order", "change_order_lines", "place_order", "pay_order", "cancel_order", "change_order_values"),
     ),
-    (_AGENTS, ("preview_order_cancel", "give_back_order")),
+    (_AGENTS, ("preview_order_cancel", "give_back_order", "capture_order", "release_order")),
     (_AGENTS, ("create_basket", "change_basket_lines", "create_basket_link", "cancel_basket")),
     # From whom nothing is taken any more.
     (_LEADS, ("blacklist_payer", "unlist_payer")),

@@ -49,7 +49,7 @@ class Phase(StrEnum):
 
     CHARGE: try now. PARKED: the gateway is down, the same attempt again at `not_before`. UNKNOWN: the answer
     was lost, ask. ACTION: the customer must confirm. DUNNING: wait for the next retry. EXHAUSTED: no retry
-    is left; a new card or a person goes on.
+    is left; a new card or a person goes on. HELD: an order's money is set aside; a command, or time, goes on.
     """
 
     CHARGE = "charge"
@@ -58,6 +58,20 @@ class Phase(StrEnum):
     ACTION = "action"
     DUNNING = "dunning"
     EXHAUSTED = "exhausted"
+    HELD = "held"
+
+
+class Act(StrEnum):
+    """What is asked of the gateway for an invoice.
+
+    SALE: all of it at once, as every rebill. AUTHORISE: set it aside. CAPTURE: take what was set aside. RELEASE: give
+    that back.
+    """
+
+    SALE = "sale"
+    AUTHORISE = "authorise"
+    CAPTURE = "capture"
+    RELEASE = "release"
 
 
 class InvoiceReason(StrEnum):
@@ -146,6 +160,7 @@ class Collecting:
     softly in this round; `refused` declined hard and are never tried again for this invoice.
     `pays_for_period` is the part of it that pays for the period billed last (it caps later credits),
     `pays_for_running` the part for the one that runs before it. `total` and `taxes` are those of the invoice.
+    `held_until`: when an authorisation runs out, pinned when it is made; it stays after that, until it is paid again.
     """
 
     invoice_id: str
@@ -170,6 +185,8 @@ class Collecting:
     pays_for_running: int = 0
     total: int = 0
     taxes: tuple[TaxShare, ...] = ()
+    act: Act = Act.SALE
+    held_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

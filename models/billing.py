@@ -160,8 +160,10 @@ class Attempt(Base):
     """One try to collect an invoice. `reference` is our key at the gateway; written before the call.
 
     Status: pending (call under way or its answer lost), approved, declined, action_required, unknown,
-    parked (gateway down, not sent), no_method, canceled. Settlement of an approved one: pending, settled or voided.
-    `returned` is what was given back or is reserved for that. `payer_id`: the parent whose method it was.
+    parked (gateway down, not sent), no_method, canceled; authorised (set aside until `held_until`, not taken),
+    capturing and releasing (asked for at `asked_at`, or the answer lost), released (given back, nothing was taken).
+    Settlement of an approved one: pending, settled or voided. `returned` is what was given back or is reserved for
+    that. `payer_id`: the parent whose method it was.
     """
 
     __tablename__ = "attempts"
@@ -178,7 +180,9 @@ class Attempt(Base):
             "ix_attempts_open",
             "status",
             "id",
-            postgresql_where=text("status IN ('pending', 'unknown', 'parked', 'action_required')"),
+            postgresql_where=text(
+                "status IN ('pending', 'unknown', 'parked', 'action_required', 'capturing', 'releasing')"
+            ),
         ),
     )
 
@@ -207,6 +211,8 @@ class Attempt(Base):
     action_url: Mapped[str | None]
     at: Mapped[Instant]
     answered_at: Mapped[Instant | None]
+    held_until: Mapped[Instant | None]
+    asked_at: Mapped[Instant | None]
     test_mode: Mapped[bool]
     recorded_at: Mapped[Recorded]
 

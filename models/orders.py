@@ -19,7 +19,8 @@ class Order(Base):
     """One order. `total` is what is due when it is placed, in minor units; `revision` counts its edits.
 
     Status: draft (being put together), open (placed, not paid), paying (a charge is under way or its answer is
-    missing), paid, canceling, canceled, lapsed (nobody paid in time). `agent`: who took it.
+    missing), authorised (its money is set aside, not taken), releasing (that is being given back), paid, canceling,
+    canceled, lapsed (nobody paid in time). `agent`: who took it.
     """
 
     __tablename__ = "orders"
@@ -29,7 +30,9 @@ class Order(Base):
         UniqueConstraint("basket_id"),
         CheckConstraint("channel IN ('phone', 'api', 'customer')", name="channel"),
         CheckConstraint(
-            "status IN ('draft', 'open', 'paying', 'paid', 'canceling', 'canceled', 'lapsed')", name="status"
+            "status IN ('draft', 'open', 'paying', 'authorised', 'releasing', 'paid', 'canceling', 'canceled',"
+            " 'lapsed')",
+            name="status",
         ),
         CheckConstraint("total >= 0", name="total"),
         Index("ix_orders_created", "created_at", "id"),

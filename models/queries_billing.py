@@ -21,8 +21,9 @@ CHARGES: Final = Keyset("charges", (Attempt.at, Attempt.recorded_at, Attempt.id)
 MESSAGES: Final = Keyset("messages", (Message.at, Message.id))
 ENTRIES: Final = Keyset("ledger_entries", (LedgerEntry.at, LedgerEntry.id))
 
-# A charge is over when its outcome is known and, where it took money, the gateway has settled it.
-NOT_ANSWERED: Final = ("pending", "unknown", "parked", "action_required")
+# A charge is over when its outcome is known and, where it took money, the gateway has settled it. What is authorised
+# has yet to be taken or given back.
+NOT_ANSWERED: Final = ("pending", "unknown", "parked", "action_required", "authorised", "capturing", "releasing")
 UNSETTLED: Final = "pending"
 
 

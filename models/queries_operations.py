@@ -18,6 +18,7 @@ from domain.ids import derive
 from models.billing import Attempt, Message, Subscription
 from models.disputes import GatewayEvent
 from models.fulfilment import Fulfilment
+from models.orders import Order
 from models.paging import KeyPart, Keyset
 from models.refunds import Refund
 from models.session import database_now
@@ -33,6 +34,8 @@ _NEXT: Final = {
     "pending": "the gateway is asked by itself; if it stays, look at the subscription's workflow",
     "unknown": "the gateway is asked again by itself; look the reference up there",
     "parked": "sent again when the gateway is back; check the gateway",
+    "capturing": "the gateway is asked by itself whether it was captured; look the reference up there",
+    "releasing": "the gateway is asked by itself whether it was given back; look the reference up there",
 }
 _NEXT_OF_REFUND: Final = {
     "awaiting_approval": "a lead approves or declines it before it lapses",
@@ -135,7 +138,8 @@ async def _subscriptions(session: AsyncSession, part: _Part) -> list[Stuck]:
 
 
 async def _charges(session: AsyncSession, part: _Part) -> list[Stuck]:
-    waits = select(Attempt).where(Attempt.status.in_(tuple(_NEXT)), Attempt.recorded_at < part.before)
+    asked = func.coalesce(Attempt.asked_at, Attempt.recorded_at)  # a capture may be asked for days after the charge
+    waits = select(Attempt).where(Attempt.status.in_(tuple(_NEXT)), asked < part.before)
     rows = await session.scalars(part.of(waits, "charge", Attempt.recorded_at, Attempt.id))
     return [
         Stuck("charge", a.id, a.subscription_id, a.customer_id, a.status, a.recorded_at, _NEXT[a.status]) for a in rows
@@ -266,6 +270,16 @@ async def _fulfilments(session: AsyncSession, part: _Part) -> list[Stuck]:
     ]
 
 
+async def _orders(session: AsyncSession, part: _Part) -> list[Stuck]:
+    """What says why it waits: a charge without an answer, an authorisation that ran out."""
+    waits = select(Order).where(Order.attention.is_not(None))
+    rows = await session.scalars(part.of(waits, "order", Order.updated_at, Order.id))
+    return [
+        Stuck("order", o.id, None, o.customer_id, o.attention or o.status, o.updated_at, "see its allowed commands")
+        for o in rows
+    ]
+
+
 _KINDS: Final[Mapping[str, Callable[[AsyncSession, _Part], Awaitable[list[Stuck]]]]] = MappingProxyType(
     {
         "subscription": _subscriptions,
@@ -276,6 +290,7 @@ _KINDS: Final[Mapping[str, Callable[[AsyncSession, _Part], Awaitable[list[Stuck]
         "difference": _differences,
         "gateway_event": _gateway_events,
         "fulfilment": _fulfilments,
+        "order": _orders,
     }
 )
 

@@ -80,6 +80,13 @@ async def order_charges(session: AsyncSession, order_id: str) -> Sequence[Attemp
     return (await session.scalars(statement.limit(SHOWN_MAX))).all()
 
 
+async def order_hold(session: AsyncSession, order_id: str) -> Attempt | None:
+    """The charge whose money is set aside for it, and not taken or given back yet."""
+    own = select(Invoice.id).where(Invoice.order_id == order_id, Invoice.status == "open")
+    held = Attempt.status.in_(("authorised", "capturing", "releasing"))
+    return (await session.scalars(select(Attempt).where(Attempt.invoice_id.in_(own), held).limit(1))).one_or_none()
+
+
 async def order_refunds(session: AsyncSession, order_id: str) -> Sequence[Refund]:
     own = select(Invoice.id).where(Invoice.order_id == order_id)
     statement = select(Refund).where(Refund.invoice_id.in_(own)).order_by(Refund.requested_at.desc(), Refund.id)

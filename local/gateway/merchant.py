@@ -69,9 +69,11 @@ async def lookup(
 
 
 @router.post("/charges/{name:path}/capture")
-async def capture(bank: TheBank, request: Request, name: str, asked: NewCapture | None = None) -> Response:
+async def capture(
+    bank: TheBank, returns: TheReturns, request: Request, name: str, asked: NewCapture | None = None
+) -> Response:
     bank.check_up("capture", reference=name)
-    return await send(bank.capture(name, asked or NewCapture(), base_url(request)))
+    return await send(returns.capture(name, asked or NewCapture(), base_url(request)))
 
 
 @router.post("/charges/{name:path}/void")

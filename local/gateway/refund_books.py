@@ -1,4 +1,4 @@
-"""The sandbox gateway's books of refunds, and what the next refunds and voids were scripted to lead to.
+"""The sandbox gateway's books of refunds, and what the next refunds, voids and captures were scripted to lead to.
 
 A refund's state:
 
@@ -9,7 +9,7 @@ A refund's state:
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final
 
 from local.gateway.books import Books
@@ -52,29 +52,40 @@ class Refund:
     updated_ms: int
 
 
-_COLUMNS: Final = ", ".join(field.name for field in fields(Refund))
-_PLACES: Final = ", ".join(f":{field.name}" for field in fields(Refund))
+_COLUMNS: Final = ", ".join(each.name for each in fields(Refund))
+_PLACES: Final = ", ".join(f":{each.name}" for each in fields(Refund))
 
 
 @dataclass(slots=True)
 class ReturnsScript:
-    """What the next refunds and voids of one sale, or of all sales of one token, lead to."""
+    """What the next refunds, voids and captures of one sale, or of all sales of one token, lead to."""
 
     refunds: list[str]
     refunds_then: str | None
     voids: list[str]
     voids_then: str | None
     hang_seconds: float
+    captures: list[str] = field(default_factory=list[str])
+    captures_then: str | None = None
 
     def next(self, kind: str) -> str | None:
-        """The next outcome for `refunds` or `voids`; None: nothing is scripted."""
-        listed, then = (self.refunds, self.refunds_then) if kind == "refunds" else (self.voids, self.voids_then)
+        """The next outcome for `refunds`, `voids` or `captures`; None: nothing is scripted."""
+        listed, then = self._of(kind)
         return listed[0] if listed else then
 
     def use(self, kind: str) -> None:
-        listed = self.refunds if kind == "refunds" else self.voids
+        listed, _ = self._of(kind)
         if listed:
             listed.pop(0)
+
+    def _of(self, kind: str) -> tuple[list[str], str | None]:
+        match kind:
+            case "refunds":
+                return self.refunds, self.refunds_then
+            case "voids":
+                return self.voids, self.voids_then
+            case _:
+                return self.captures, self.captures_then
 
 
 class RefundBooks:

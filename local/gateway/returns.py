@@ -1,5 +1,7 @@
 """How the sandbox gateway gives money back: refunds of settled charges, voids of unsettled ones, and their scripts.
 
+A capture goes by the same scripts, and by a word of its own.
+
 An outcome is a word; a repeat of what was already done uses none:
 
     succeed                          done
@@ -7,6 +9,7 @@ An outcome is a word; a repeat of what was already done uses none:
     pending                          (refund) taken; a control call finishes it
     pending:succeed pending:fail:CODE  (refund) taken; the first look-up finds it finished
     settles_first                    (void) the charge is settled at that moment, and the void comes too late
+    gone                             (capture) the authorisation ends at that moment: there is nothing to take
     error_before error_after         status 500, nothing was done / it was done
     hang_before hang                 the same, after `hang_seconds`; `hang` then answers
     down                             status 503, nothing was done
@@ -23,7 +26,7 @@ from local.gateway.bank import BROKEN, UNAVAILABLE, Bank, Refusal, Reply, render
 from local.gateway.books import Call, Transaction, new_id, now_ms
 from local.gateway.disputes import DisputeBooks
 from local.gateway.refund_books import MONEY_GIVEN, Refund, RefundBooks, ReturnsScript
-from local.gateway.schemas import HANG_SECONDS, NewRefund
+from local.gateway.schemas import HANG_SECONDS, NewCapture, NewRefund
 from local.gateway.settlement import Settlements
 
 _FAILURES: Final = {
@@ -153,6 +156,26 @@ class Returns:
         if word == "fail":
             raise Refusal(409, code, f"The void was refused: {code.replace('_', ' ')}.")
         return _told(outcome, _hang_s(script), lambda: Reply(200, render(charge, base_url)))
+
+    # Captures
+
+    def capture(self, name: str, asked: NewCapture, base_url: str) -> Reply:
+        """Take authorised money; a repeat, and what cannot be captured, uses no outcome."""
+        books = self._bank.books
+        charge = books.find(name)
+        if charge is None or charge.state != "authorised":
+            return self._bank.capture(name, asked, base_url)
+        scripted, script, outcome = self._next("captures", charge, None)
+        with books.one_commit():
+            self._use("captures", scripted, script)
+            if outcome == "gone":
+                charge.state = "voided"
+                books.change(charge)
+        if outcome in _NOTHING_DONE:
+            charge = self._bank.find("capture", name)
+            return _told(outcome, _hang_s(script), lambda: Reply(200, render(charge, base_url)))
+        reply = self._bank.capture(name, asked, base_url)
+        return _told(outcome, _hang_s(script), lambda: reply)
 
     # Scripts
 

@@ -58,6 +58,7 @@ RefundOutcome = Annotated[
     str, Field(pattern=rf"^(succeed|{_FAIL}|pending|pending:succeed|pending:{_FAIL}|{_TROUBLE})$")
 ]
 VoidOutcome = Annotated[str, Field(pattern=rf"^(succeed|{_FAIL}|settles_first|{_TROUBLE})$")]
+CaptureOutcome = Annotated[str, Field(pattern=rf"^(succeed|gone|{_TROUBLE})$")]
 Moment = Annotated[AwareDatetime, Field(strict=False)]
 HttpUrl = Annotated[str, Field(pattern=r"^https?://[^\s/]+(/\S*)?$", max_length=500)]
 WebhookSecret = Annotated[str, AfterValidator(_webhook_secret)]
@@ -146,12 +147,14 @@ class NewRefund(Strict):
 
 
 class ReturnsScripts(Strict):
-    """One outcome for each refund and each void of a sale, or of a token's sales; then `…_then`, or the usual."""
+    """One outcome for each refund, void and capture of a sale, or of a token's sales; then `…_then`, or the usual."""
 
     refunds: Annotated[list[RefundOutcome], Field(max_length=SCRIPT_OUTCOMES_MAX)] = []
     refunds_then: RefundOutcome | None = None
     voids: Annotated[list[VoidOutcome], Field(max_length=SCRIPT_OUTCOMES_MAX)] = []
     voids_then: VoidOutcome | None = None
+    captures: Annotated[list[CaptureOutcome], Field(max_length=SCRIPT_OUTCOMES_MAX)] = []
+    captures_then: CaptureOutcome | None = None
     hang_seconds: Annotated[float, Field(ge=0, le=HANG_SECONDS_MAX)] = HANG_SECONDS
 
 

@@ -32,9 +32,10 @@ class OrderRefused(Exception):
 
 
 class AnswerStatus(StrEnum):
-    """What the gateway says of one order."""
+    """What the gateway says of one order. AUTHORISED: the amount is set aside, and not taken yet."""
 
     APPROVED = "approved"
+    AUTHORISED = "authorised"
     DECLINED = "declined"
     ACTION_REQUIRED = "action_required"
     VOIDED = "voided"
@@ -234,9 +235,21 @@ class Gateway(Protocol):
 
     async def sale(self, order: Order) -> Answer: ...
 
-    async def authorize(self, order: Order) -> Answer: ...
+    async def authorise(self, order: Order) -> Answer:
+        """Set the amount aside. A repetition is told the first answer, whatever became of it: look it up."""
+        ...
 
-    async def capture(self, authorization: str, order: Order) -> Answer: ...
+    async def capture(self, authorisation: str, order: Order) -> Answer:
+        """Take what was set aside under that reference, under the order's own (which may be the same one).
+
+        Twice is as once. Where there is nothing to take (any more) the answer is what became of it: voided, declined,
+        not found.
+        """
+        ...
+
+    async def release(self, authorisation: str) -> Answer:
+        """Give back what was set aside; twice is as once. The answer: voided, or what is so instead."""
+        ...
 
     async def void(self, reference: str) -> Answer: ...
 

@@ -86,12 +86,29 @@ class SandboxGateway:
     async def sale(self, order: Order) -> Answer:
         return await self._charge(order, capture=True)
 
-    async def authorize(self, order: Order) -> Answer:
+    async def authorise(self, order: Order) -> Answer:
         return await self._charge(order, capture=False)
 
-    async def capture(self, authorization: str, order: Order) -> Answer:
+    async def capture(self, authorisation: str, order: Order) -> Answer:
+        """Take what was set aside; where it is gone, what a look-up says of it."""
         body = {"reference": order.reference, "amount": order.amount.minor}
-        return await self._order("POST", f"/v1/charges/{quote(authorization, safe='')}/capture", json=body)
+        try:
+            return await self._order("POST", f"/v1/charges/{quote(authorisation, safe='')}/capture", json=body)
+        except OrderRefused as refused:
+            if refused.code != "wrong_state":
+                raise
+            return await self.lookup(authorisation)
+
+    async def release(self, authorisation: str) -> Answer:
+        """Give back what was set aside; where the gateway will not, what a look-up says of it."""
+        response = await self._send("POST", f"/v1/charges/{quote(authorisation, safe='')}/void")
+        match response.status_code:
+            case HTTPStatus.NOT_FOUND:
+                return Answer(AnswerStatus.NOT_FOUND)
+            case HTTPStatus.CONFLICT:
+                return await self.lookup(authorisation)
+            case _:
+                return _taken(response, _answer)
 
     async def void(self, reference: str) -> Answer:
         """Undo a charge, or end one that waits for the customer."""
@@ -225,7 +242,9 @@ class SandboxGateway:
 
 
 def _answer(charge: dict[str, Any]) -> Answer:
-    status, code = AnswerStatus(charge["status"]), charge["code"]
+    # The sandbox calls an authorisation approved, too; only its state tells whether money was taken.
+    held = charge["state"] == AnswerStatus.AUTHORISED
+    status, code = AnswerStatus.AUTHORISED if held else AnswerStatus(charge["status"]), charge["code"]
     declined = status is AnswerStatus.DECLINED
     return Answer(
         status=status,

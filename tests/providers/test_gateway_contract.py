@@ -157,8 +157,9 @@ async def test_a_connection_that_breaks_leaves_the_outcome_unknown() -> None:
 
 async def test_money_is_set_aside_then_taken_and_both_can_be_repeated(gateway: SandboxGateway, sandbox: Server) -> None:
     one, before = order("ok_mastercard"), await captured(sandbox)
-    authorized = await gateway.authorize(one)
-    assert await gateway.authorize(one) == authorized
+    authorised = await gateway.authorise(one)
+    assert authorised.status is AnswerStatus.AUTHORISED
+    assert await gateway.authorise(one) == authorised == await gateway.lookup(one.reference)
     assert await captured(sandbox) == before
     capture = replace(one, reference=f"{one.reference}:capture", amount=Money(1500, "EUR"))
     assert (await gateway.lookup(capture.reference)).status is AnswerStatus.NOT_FOUND
@@ -168,6 +169,78 @@ async def test_money_is_set_aside_then_taken_and_both_can_be_repeated(gateway: S
     assert await captured(sandbox) == before + 1500
     with pytest.raises(OrderRefused, match="too_much"):
         await gateway.capture(one.reference, replace(capture, amount=Money(2000, "EUR")))
+
+
+async def test_a_capture_under_the_name_of_its_authorisation_is_found_by_it(
+    gateway: SandboxGateway, sandbox: Server
+) -> None:
+    one, before = order("ok_mastercard"), await captured(sandbox)
+    await gateway.authorise(one)
+    answers = await asyncio.gather(*(gateway.capture(one.reference, one) for _ in range(5)))
+    assert answers == [answers[0]] * 5 == [await gateway.lookup(one.reference)] * 5
+    assert answers[0].status is AnswerStatus.APPROVED
+    assert await captured(sandbox) == before + 1999
+    assert (await gateway.authorise(one)).status is AnswerStatus.AUTHORISED, "a key's answer never changes: look it up"
+
+
+async def test_what_was_set_aside_is_given_back_and_cannot_be_taken_then(
+    gateway: SandboxGateway, sandbox: Server
+) -> None:
+    one, before = order("ok_visa"), await captured(sandbox)
+    await gateway.authorise(one)
+    released = await gateway.release(one.reference)
+    assert released.status is AnswerStatus.VOIDED
+    assert await gateway.release(one.reference) == released
+    assert await gateway.capture(one.reference, one) == released, "a value: there is nothing to take"
+    assert await captured(sandbox) == before
+    assert (await gateway.release("charge:nobody:1:1")).status is AnswerStatus.NOT_FOUND
+    assert (await gateway.capture("charge:nobody:1:1", one)).status is AnswerStatus.NOT_FOUND
+
+
+async def test_a_release_that_comes_after_settlement_says_that_it_was_taken(
+    gateway: SandboxGateway, sandbox: Server
+) -> None:
+    one = order("ok_visa")
+    await gateway.authorise(one)
+    await gateway.capture(one.reference, one)
+    await sandbox.http.post("/control/settle", json={"references": [one.reference]})
+    assert (await gateway.release(one.reference)).status is AnswerStatus.APPROVED
+
+
+@pytest.mark.parametrize(
+    ("outcome", "found"), [("error_after", AnswerStatus.APPROVED), ("error_before", AnswerStatus.AUTHORISED)]
+)
+async def test_a_lost_answer_to_a_capture_is_found_by_look_up(
+    gateway: SandboxGateway, sandbox: Server, outcome: str, found: AnswerStatus
+) -> None:
+    one = order("ok_visa")
+    await gateway.authorise(one)
+    await sandbox.http.put(f"/control/returns/{one.reference}/script", json={"captures": [outcome]})
+    with pytest.raises(OutcomeUnknown):
+        await gateway.capture(one.reference, one)
+    assert (await gateway.lookup(one.reference)).status is found
+    assert (await gateway.capture(one.reference, one)).status is AnswerStatus.APPROVED
+
+
+async def test_an_authorisation_that_ended_at_the_gateway_is_a_value(gateway: SandboxGateway, sandbox: Server) -> None:
+    one = order("ok_visa")
+    await gateway.authorise(one)
+    await sandbox.http.put(f"/control/returns/{one.reference}/script", json={"captures": ["gone"]})
+    assert (await gateway.capture(one.reference, one)).status is AnswerStatus.VOIDED
+    assert (await gateway.release(one.reference)).status is AnswerStatus.VOIDED
+
+
+@pytest.mark.parametrize("answer", ["approve", "decline"])
+async def test_a_customer_who_is_asked_authorises_and_pays_nothing_yet(
+    gateway: SandboxGateway, sandbox: Server, answer: str
+) -> None:
+    one, before = order("action"), await captured(sandbox)
+    asked = await gateway.authorise(one)
+    assert asked.status is AnswerStatus.ACTION_REQUIRED
+    await sandbox.http.post(asked.action_url or "", data={"outcome": answer})
+    found = AnswerStatus.AUTHORISED if answer == "approve" else AnswerStatus.DECLINED
+    assert (await gateway.lookup(one.reference)).status is found
+    assert await captured(sandbox) == before
 
 
 async def test_a_void_undoes_a_charge_in_full_and_can_be_repeated(gateway: SandboxGateway, sandbox: Server) -> None:

@@ -392,7 +392,7 @@ async def test_a_capture_is_reported_under_its_own_reference(till: Till) -> None
     since = datetime.now(UTC) - timedelta(milliseconds=1)
     number = next(NUMBER)
     one = Order(f"charge:held_{number}:1:1", f"tok_ok_visa_h{number}", Money(2000, "EUR"), "")
-    await till.gateway.authorize(one)
+    await till.gateway.authorise(one)
     taken = replace(one, reference=f"{one.reference}:capture", amount=Money(1500, "EUR"))
     await till.gateway.capture(one.reference, taken)
     rows = (await till.gateway.transactions(since, datetime.now(UTC) + timedelta(seconds=1), None)).rows
