@@ -20,6 +20,7 @@ from pydantic_core import to_json
 from domain.calendar import Interval, Unit
 from domain.commands import handle
 from domain.declines import DeclineKind
+from domain.discounts import Discount
 from domain.explain import attention, next_in_words, sentence
 from domain.facts import (
     ActionRequired,
@@ -35,7 +36,7 @@ from domain.facts import (
 )
 from domain.ledger import CUSTOMER_CREDIT, RECEIVABLE, postings
 from domain.lifecycle import apply, begin, next_step
-from domain.messages import Command, Envelope, Start
+from domain.messages import Command, Envelope, Prepaid, Start
 from domain.state import Collecting, Datum, Entry, State, Status
 from domain.steps import AskGateway, Charge, End, Record, Tick, Wait
 from domain.telling import OUTCOMES, overtaken_by, tellings
@@ -164,6 +165,8 @@ class Story:
         start_at: datetime | None = None,
         bill_from: datetime | None = None,
         notice_days: int = 0,
+        prepaid: Prepaid | None = None,
+        discounts: tuple[Discount, ...] = (),
     ) -> None:
         self.zone = zone
         self.now = at(now, zone)
@@ -177,10 +180,11 @@ class Story:
         self._ids = count(1)
         start = Start(
             "sub_1", "cus_1", zone, terms or price(), "agent", start_at, bill_from, trigger=trigger,
-            notice_days=notice_days,
+            notice_days=notice_days, prepaid=prepaid, order_id="ord_1" if prepaid else None, discounts=discounts,
         )  # fmt: skip
         self.state = begin(start, self.now)
-        self._write(self.state.journal[0])
+        for entry in self.state.journal:
+            self._write(entry)
         self.settle()
 
     # ------------------------------------------------------------ what happens
