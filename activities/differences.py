@@ -40,7 +40,15 @@ class Compared:
 def transaction_of(row: Row[Any]) -> Transaction:
     """One of our rows, as `ours` and `OURS` give them."""
     return Transaction(
-        row.kind, row.reference, row.amount, row.currency, row.state, row.gateway_id, row.at, row.open_since
+        row.kind,
+        row.reference,
+        row.amount,
+        row.currency,
+        row.state,
+        row.gateway_id,
+        row.at,
+        row.open_since,
+        taken_at=row.taken_at,
     )
 
 
@@ -258,12 +266,13 @@ WITH ours AS (
             WHEN a.status = 'approved' THEN (
                 SELECT min(t.recorded_at) FROM refunds AS r JOIN refund_tries AS t ON t.refund_id = r.id
                 WHERE r.attempt_id = a.id AND t.kind = 'void' AND t.status IN ('pending', 'unknown', 'parked')
-            ) END AS open_since
+            ) END AS open_since,
+        a.asked_at AS taken_at
     FROM attempts AS a
     UNION ALL
     SELECT 'refund', r.gateway, t.reference, r.amount, r.currency, t.gateway_id, t.recorded_at,
         CASE WHEN t.status = 'succeeded' AND t.settlement = 'settled' THEN 'settled' ELSE t.status END,
-        CASE WHEN t.status IN ('pending', 'unknown', 'parked') THEN t.recorded_at END
+        CASE WHEN t.status IN ('pending', 'unknown', 'parked') THEN t.recorded_at END, NULL
     FROM refund_tries AS t JOIN refunds AS r ON r.id = t.refund_id
     WHERE t.kind = 'refund'
 )

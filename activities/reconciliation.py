@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio import activity
 
 from activities.alive import alive
@@ -29,7 +30,7 @@ from activities.gateway_runs import (
     begin,
     end,
 )
-from activities.recheck import NEAR_THEIRS, in_report, is_there, recheck, theirs_now
+from activities.recheck import NEAR_OURS, NEAR_THEIRS, in_report, is_there, recheck, theirs_now
 from domain.errors import Broken
 from domain.reconciliation import Finding, Mismatch, Transaction, compare
 from models.session import Database
@@ -62,6 +63,8 @@ class Reconciliations:
                 last: datetime | None = await connection.scalar(_LAST_UNTIL, {"gateway": gateway, "kind": KIND})
                 since = asked.since or (last - OVERLAP if last else request.now - FIRST_WINDOW)
                 until = min(asked.until or request.now, request.now)
+                if asked.since is None:
+                    since = await _reached_back(connection, gateway, since)
                 run = GatewayRun(
                     run_id, gateway, "report", since=since, until=max(until, since), in_flight_s=asked.in_flight_s
                 )
@@ -210,6 +213,15 @@ class Reconciliations:
         return confirmed
 
 
+async def _reached_back(connection: AsyncConnection, gateway: str, since: datetime) -> datetime:
+    """The begin of a window that also has what was authorised before it and captured or released since then.
+
+    A gateway reports it by when it was authorised.
+    """
+    first: datetime | None = await connection.scalar(_ASKED_SINCE, {"gateway": gateway, "since": since})
+    return since if first is None else min(since, first - NEAR_OURS)
+
+
 def _again(finding: Finding, now: datetime, in_flight: timedelta) -> tuple[Finding, ...]:
     """The same two sides, with what is on its way excused."""
     here, there = ([side] if side is not None else [] for side in (finding.ours, finding.theirs))
@@ -238,6 +250,7 @@ def _reported(run_id: str, row: TheirTransaction) -> dict[str, Any]:
 _LAST_UNTIL = text(
     "SELECT max(until) FROM settlement_runs WHERE gateway = :gateway AND kind = :kind AND status = 'done'"
 )
+_ASKED_SINCE = text("SELECT min(recorded_at) FROM attempts WHERE gateway = :gateway AND asked_at >= :since")
 _REPORTED = text(
     """
 INSERT INTO reported_transactions (run_id, gateway_id, kind, reference, amount, currency, state, at)

@@ -44,8 +44,9 @@ class Transaction:
     """One transaction as one side has it. `kind`: sale or refund; `amount` in minor units, above zero for both.
 
     `state`: captured, settled, succeeded moved money; any other moved none. `at` is a wall time, never a virtual one.
-    `open_since`: its outcome is on its way since then (None: it is final, or final so far). `adopted`: what was booked
-    besides, because the other side said so; from then on only the money is compared.
+    `open_since`: its outcome is on its way since then (None: it is final, or final so far). `taken_at`: when the money
+    was asked for, where it had been authorised before. `adopted`: what was booked besides, because the other side said
+    so; from then on only the money is compared.
     """
 
     kind: str
@@ -57,6 +58,7 @@ class Transaction:
     at: datetime
     open_since: datetime | None = None
     adopted: int | None = None
+    taken_at: datetime | None = None
 
     @property
     def moved(self) -> int:
@@ -185,7 +187,8 @@ def _differ(ours: Transaction, theirs: Transaction, now: datetime, in_flight: ti
     if (ours.amount, ours.currency) != (theirs.amount, theirs.currency):
         return Finding(Mismatch.AMOUNT, ours, theirs)
     told = ours.state == _SETTLED, theirs.state == _SETTLED
-    untold = told[0] != told[1] and max(ours.at, theirs.at) < now - SETTLEMENT_LAG_MAX
+    last = max(ours.at, theirs.at, *(each.taken_at for each in (ours, theirs) if each.taken_at is not None))
+    untold = told[0] != told[1] and last < now - SETTLEMENT_LAG_MAX
     if ours.moved != theirs.moved or untold:
         return Finding(Mismatch.STATE, ours, theirs)
     return None

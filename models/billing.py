@@ -176,6 +176,7 @@ class Attempt(Base):
         Index("ix_attempts_customer", "customer_id", "at"),
         Index("ix_attempts_payer", "payer_id", "at", postgresql_where=text("payer_id IS NOT NULL")),
         Index("ix_attempts_recorded", "recorded_at", "reference"),
+        Index("ix_attempts_asked", "asked_at", postgresql_where=text("asked_at IS NOT NULL")),
         Index(
             "ix_attempts_open",
             "status",

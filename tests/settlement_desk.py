@@ -250,13 +250,13 @@ class Desk:
     async def reconcile(
         self,
         *,
-        days: float = 1,
+        days: float | None = 1,
         since: datetime | None = None,
         until: datetime | None = None,
         in_flight_s: int = 0,
     ) -> dict[str, Any]:
-        """A reconciliation run over the last days; its row."""
-        begin = since or datetime.now(UTC) - timedelta(days=days)
+        """A reconciliation run over the last days, None: over the window that the Schedule asks for; its row."""
+        begin = since if days is None else since or datetime.now(UTC) - timedelta(days=days)
         asked = GatewayRunRequest(f"run_{next(NUMBERS)}", self.gateway.name, "test", begin, until, in_flight_s)
         opening, page = self.reconciliations.open_reconciliation, self.reconciliations.reconcile_page
         return await self._play(asked, opening, page)

@@ -19,11 +19,13 @@ OPEN_AFTER = f"{OPEN_BEFORE}, 'capturing', 'releasing'"
 def upgrade() -> None:
     op.add_column("attempts", sa.Column("held_until", sa.DateTime(timezone=True), nullable=True))
     op.add_column("attempts", sa.Column("asked_at", sa.DateTime(timezone=True), nullable=True))
+    op.create_index("ix_attempts_asked", "attempts", ["asked_at"], postgresql_where=sa.text("asked_at IS NOT NULL"))
     _states(AFTER, OPEN_AFTER)
 
 
 def downgrade() -> None:
     _states(BEFORE, OPEN_BEFORE)
+    op.drop_index("ix_attempts_asked", table_name="attempts")
     op.drop_column("attempts", "asked_at")
     op.drop_column("attempts", "held_until")
 

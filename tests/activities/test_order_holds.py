@@ -6,6 +6,7 @@ Cut at the seams that the activities have anyway: a transaction, a call at the g
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -181,6 +182,10 @@ async def test_cut_at_every_seam_and_run_again(bench: Bench, act: str, outcome: 
         again, _ = await bench.run(state)
         assert again is not None
         await bench.agrees(state, again)
+        calls = await bench.shop.calls(reference=(await bench.row(state))["reference"])
+        sent = Counter(call.split()[0] for call in calls if not call.endswith("outage"))
+        lost = outcome in {"error_before", "down"}  # of these nothing came of the first call
+        assert max(sent["capture"], sent["void"], sent["charge"]) <= 1 + lost, "asked for before it is sent again"
         cut += 1
     assert cut == seams, "cut at every seam"
     assert cut > 8

@@ -126,6 +126,23 @@ async def test_what_is_on_its_way_is_left_to_a_later_run(desk: Desk) -> None:
     assert await kinds(desk) == ["state", "state"], "what still differs is not gone because it is excused"
 
 
+async def test_what_was_authorised_long_before_is_compared_once_it_is_captured(desk: Desk) -> None:
+    """A gateway reports it by when it was authorised; the window of the Schedule reaches back to that."""
+    await desk.reconcile()
+    held = await desk.charged("authorised", age=timedelta(days=5))
+    await desk.spoil(held, state="authorised")
+    usual = await desk.reconcile(days=None)
+    assert (usual["differences"], usual["since"] > datetime.now(UTC) - timedelta(days=1)) == (0, True)
+    await desk.execute("UPDATE attempts SET asked_at = now() WHERE reference = :ref", ref=held)
+    await desk.learns(held)
+    run = await desk.reconcile(days=None)
+    assert run["since"] <= (await desk.attempt(held))["recorded_at"]
+    assert await kinds(desk) == ["state"], "captured here, and only authorised there"
+    await desk.spoil(held, state="captured")
+    await desk.reconcile(days=None)
+    assert await kinds(desk) == []
+
+
 async def test_a_charge_made_twice_under_one_reference_is_found(desk: Desk) -> None:
     sale = await desk.charged()
     await desk.foreign(sale, 1000)

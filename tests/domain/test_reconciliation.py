@@ -65,6 +65,24 @@ def test_what_moved_no_money_on_either_side_agrees(state: str) -> None:
     assert found(replace(SALE, state="declined"), replace(SALE, state=state)) == []
 
 
+@pytest.mark.parametrize("state", ["authorised", "released", "capturing", "releasing"])
+def test_what_is_only_authorised_moved_no_money(state: str) -> None:
+    ours = replace(SALE, state=state)
+    assert ours.moved == 0
+    for theirs in ("authorised", "voided"):
+        assert found(ours, replace(SALE, state=theirs)) == []
+    assert found(ours, SALE) == ["state"]
+    assert found(replace(ours, open_since=NOW - timedelta(minutes=1)), SALE) == [], "its capture is under way"
+
+
+def test_a_capture_has_its_own_time_to_be_settled() -> None:
+    """It was authorised long ago: what counts is when it was taken."""
+    captured, settled = replace(SALE, at=LONG_AGO), replace(SALE, at=LONG_AGO, state="settled")
+    assert found(captured, settled) == ["state"]
+    assert found(replace(captured, taken_at=NOW - timedelta(hours=1)), settled) == []
+    assert found(replace(captured, taken_at=LONG_AGO), settled) == ["state"]
+
+
 def test_a_refund_that_was_refused_need_not_be_in_the_books_there() -> None:
     refused = replace(REFUND, state="failed")
     assert found(refused, None) == found(None, refused) == []
