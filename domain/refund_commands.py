@@ -155,6 +155,8 @@ def decide(wanted: OpenRefund, charge: Returnable) -> tuple[RefundKind, int]:
 
 
 def _refuse_early(charge: Returnable) -> None:
+    if charge.status == "authorised":
+        raise Refused("not_captured", "this charge is only authorised: release its order, nothing was captured yet")
     if charge.status != "approved":
         raise Refused("not_captured", f"nothing was captured by this charge (it is {charge.status}): nothing to return")
     if charge.settlement == "voided":

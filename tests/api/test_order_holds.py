@@ -122,6 +122,11 @@ async def test_released_it_is_open_and_is_edited_and_paid_otherwise(live: Caller
     order = await authorised(live)
     assert await refusal(live, order, "lines", {"lines": [ENGRAVING]}) == (409, "payment_authorised")
     assert await refusal(live, order, "pay") == (409, "payment_authorised")
+    by_invoice = await live.post(f"/v1/invoices/{order['invoice']['id']}/pay")
+    assert (by_invoice.status_code, by_invoice.json()["code"]) == (409, "payment_authorised")
+    for undone in ("void", "refunds"):
+        nothing = await live.post(f"/v1/charges/{order['charges'][0]['id']}/{undone}", {"reason": "too early"})
+        assert (nothing.status_code, nothing.json()["code"]) == (409, "not_captured"), nothing.text
     open_again = await done(live, order, "release", {"reason": "out of stock"})
     assert (open_again["status"], open_again["payment"]["state"]) == ("open", "none")
     assert [each["status"] for each in open_again["charges"]] == ["released"]

@@ -31,7 +31,7 @@ async def willing(depot: Depot) -> None:
     await depot.becomes("take")
 
 
-async def boxes(lead: Caller, *, address: bool) -> dict[str, Any]:
+async def boxes(lead: Caller, *, address: bool, **pay: str) -> dict[str, Any]:
     """A paid order: a grinder, a box each month, both physical, and an engraving, which is not."""
     prices: list[str] = []
     for more in ({"one_time": True}, {"interval": {"count": 1, "unit": "month"}}):
@@ -46,15 +46,23 @@ async def boxes(lead: Caller, *, address: bool) -> dict[str, Any]:
         await lead.made(f"/v1/customers/{customer}/addresses", where | {"postal_code": "89073"})
     lines = [*({"price_id": each} for each in prices), ENGRAVING]
     order = await lead.made(
-        "/v1/orders", {"customer_id": customer, "lines": lines, "pay": {"token": CARD}, "test_mode": True}
+        "/v1/orders", {"customer_id": customer, "lines": lines, "pay": {"token": CARD} | pay, "test_mode": True}
     )
-    assert order["status"] == "paid"
+    assert order["status"] == ("authorised" if pay else "paid")
     return order
 
 
 async def effects(lead: Caller, order: dict[str, Any], body: dict[str, bool]) -> dict[str, str]:
     told = await done(lead, order, "cancel/preview", body)
     return {each["id"]: each["effect"] for each in told["effects"] if each["on"] == "fulfilment"}
+
+
+async def test_nothing_is_sent_before_the_capture(lead: Caller) -> None:
+    order = await boxes(lead, address=False, capture="later")
+    assert (order["fulfilments"], order["subscriptions"]) == ([], [])
+    captured = await done(lead, order, "capture")
+    parcels = {cycle_fulfilment_id(captured["subscriptions"][0]["id"], 1), order_fulfilment_id(order["id"], 1)}
+    assert {each["id"] for each in captured["fulfilments"]} == parcels
 
 
 async def test_what_waits_is_stopped_whatever_becomes_of_the_money(depot: Depot, lead: Caller) -> None:

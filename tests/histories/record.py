@@ -168,6 +168,24 @@ async def orders(shop: Shop) -> list[str]:
     return [f"order:{each['id']}" for each in (edited, unsure, canceled, lapsed)]
 
 
+async def holds(shop: Shop) -> list[str]:
+    """Authorised, and captured; released and paid otherwise; gone when it was to be captured; run out by the clock."""
+    live = Caller(shop.http, await create_key(shop.database, "record"))
+    monthly, later = await price(live, 1900), {"capture": "later"}
+    buyer = await customer(live, VISA)
+    wanted = {"customer_id": buyer, "lines": [{"price_id": monthly}], "pay": later}
+    captured, released, gone, left = [await ordered(live, **wanted) for _ in range(4)]
+    await done(live, captured, "capture")
+    await done(live, released, "release")
+    await done(live, released, "pay")
+    reference = gone["charges"][0]["reference"]
+    (await shop.http.post(f"{shop.stack.gateway_url}/v1/charges/{reference}/void")).raise_for_status()
+    await done(live, gone, "capture")
+    await done(live, gone, "cancel")
+    await TimeTravel(shop.client).advance(shop.client.get_workflow_handle(f"order:{left['id']}"), timedelta(days=8))
+    return [f"order:{each['id']}" for each in (captured, released, gone, left)]
+
+
 async def merge(shop: Shop) -> list[str]:
     """Undone by the one, final for the other after thirty days."""
     asked: list[MergeRequest] = []
@@ -193,7 +211,7 @@ async def merge(shop: Shop) -> list[str]:
 SCENARIOS: Final = MappingProxyType(
     {
         story.__name__: story
-        for story in (renewals, dunning, gateway_trouble, commands, billing_run, dispute, refunds, orders, merge)
+        for story in (renewals, dunning, gateway_trouble, commands, billing_run, dispute, refunds, orders, holds, merge)
     }
 )
 

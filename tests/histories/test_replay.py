@@ -32,6 +32,7 @@ SEEN = {
     "billing_run": ("ActivityTaskCompleted", "WorkflowExecutionCompleted"),
     "dispute": ("WorkflowExecutionUpdateCompleted", "WorkflowExecutionCompleted"),
     "orders": ("ActivityTaskCompleted", "TimerFired", "WorkflowExecutionUpdateCompleted", "WorkflowExecutionCompleted"),
+    "holds": ("ActivityTaskCompleted", "TimerFired", "WorkflowExecutionUpdateCompleted"),
     "merge": ("ActivityTaskCompleted", "TimerFired", "WorkflowExecutionUpdateCompleted", "WorkflowExecutionCompleted"),
     "refunds": ("TimerFired", "WorkflowExecutionUpdateCompleted", "WorkflowExecutionCompleted"),
 }

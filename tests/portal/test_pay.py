@@ -258,3 +258,23 @@ async def test_a_closed_invoice_has_no_link_and_its_old_one_offers_nothing(
     assert (page.forms, page.links) == ([], {})
     refused = await agent.post(f"/v1/invoices/{invoice}/payment-link", {})
     assert (refused.status_code, refused.json()["code"]) == (409, "not_open")
+
+
+async def test_what_is_reserved_for_an_order_is_not_asked_for_again(
+    shop: Shop, agent: Caller, browser: Browser
+) -> None:
+    buyer = await shop.customer(VISA)
+    order = {"customer_id": buyer, "currency": "USD", "lines": [{"description": "Vase", "unit_amount": 4000}]}
+    held = await agent.made("/v1/orders", order | {"pay": {"capture": "later"}, "test_mode": True})
+    assert held["status"] == "authorised"
+    url = await link_of(agent, held["invoice"]["id"])
+    page = await browser.open(url)
+    assert "The amount is reserved." in page.text
+    assert page.forms == []
+    await browser.send("POST", f"{url}/pay", {"method": held["charges"][0]["payment_method_id"], "seen": "1"}, {})
+    assert [
+        row["status"] for row in await shop.rows("SELECT status FROM attempts WHERE customer_id = :id", id=buyer)
+    ] == ["authorised"]
+    captured = await agent.post(f"/v1/orders/{held['id']}/capture")
+    assert captured.json()["status"] == "paid", captured.text
+    assert "Paid. Thank you." in (await browser.open(url)).text
