@@ -129,6 +129,7 @@ def _set_lines(state: OrderState, command: SetLines, actor: str, reason: str, no
         lines=lines,
         dues=dues_of(lines, state.currency, state.zone, state.tax, now),
         revision=state.revision + 1,
+        edited_at=now,
         status=OrderStatus.DRAFT,
         invoice_id=None,
         placed_at=None,

@@ -127,6 +127,7 @@ class OrderState:
     invoices: int = 0
     invoice_id: str | None = None
     collecting: Collecting | None = None
+    edited_at: datetime | None = None
     placed_at: datetime | None = None
     paid_at: datetime | None = None
     ended_at: datetime | None = None

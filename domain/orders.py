@@ -114,7 +114,7 @@ def next_step(state: OrderState, now: datetime) -> OrderStep:
 def _step(state: OrderState, now: datetime) -> OrderStep:  # noqa: PLR0911 - one for each case
     match state.status:
         case OrderStatus.DRAFT | OrderStatus.OPEN:
-            until = (state.placed_at or state.created_at) + timedelta(days=OPEN_DAYS_MAX)
+            until = _last_touched(state) + timedelta(days=OPEN_DAYS_MAX)
             return OrderTick(Lapsed()) if until <= now else Wait(until, "not paid yet; it lapses then")
         case OrderStatus.PAYING | OrderStatus.RELEASING:
             return _collect(state, now)
@@ -134,6 +134,11 @@ def _step(state: OrderState, now: datetime) -> OrderStep:  # noqa: PLR0911 - one
             return _until((state.ended_at or now) + CLOSED_KEPT, now, f"{state.status.value}; it is closed then")
         case _:
             assert_never(state.status)
+
+
+def _last_touched(state: OrderState) -> datetime:
+    """An edit begins the time anew: nobody works on an order that lapses under their hands."""
+    return state.placed_at or state.edited_at or state.created_at
 
 
 def _until(until: datetime, now: datetime, why: str) -> Wait | End:

@@ -573,6 +573,16 @@ def test_a_placed_one_lapses_30_days_after_it_was_placed_and_its_invoice_is_void
     assert not any(story.balances.values())
 
 
+def test_an_edit_begins_the_30_days_anew() -> None:
+    story = OrderStory().until("2026-03-30 10:00").does(Place()).until("2026-04-10 10:00")
+    story.does(SetLines(lines(item(700))))
+    assert (story.state.status, story.due) == (OrderStatus.DRAFT, "2026-05-10 10:00"), "made 39 days ago, and alive"
+    story.until("2026-05-10 09:59")
+    assert story.state.status is OrderStatus.DRAFT
+    story.does(Place()).until("2026-05-20 10:00")
+    assert (story.state.status, story.due) == (OrderStatus.OPEN, "2026-06-09 09:59")
+
+
 def test_an_order_that_is_being_paid_does_not_lapse() -> None:
     story = OrderStory(bank=Bank(["down"])).until("2026-04-01 10:00").does(Pay()).until("2026-05-20 10:00")
     assert story.state.status is OrderStatus.PAYING
