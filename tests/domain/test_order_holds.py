@@ -176,6 +176,7 @@ class Counter:
             step = next_step(self.state, self.now)
             match step:
                 case Wait() | End():
+                    assert isinstance(step, End) or step.until is None or step.until > self.now, "for a time to come"
                     assert not self.state.journal
                     return self
                 case OrderTick():
