@@ -167,6 +167,22 @@ async def test_cancelled_it_is_released_first_as_its_preview_said(live: Caller, 
     assert (charge["state"], await cash(shop, order)) == ("voided", 0)
 
 
+async def test_once_captured_it_is_cancelled_as_any_paid_order(live: Caller, shop: Shop) -> None:
+    order = await authorised(live)
+    await done(live, order, "capture")
+    canceled = await done(live, order, "cancel")
+    assert [(each["kind"], each["status"]) for each in canceled["refunds"]] == [("void", "succeeded")]
+    assert [each["status"] for each in canceled["subscriptions"]] == ["canceled"]
+    (charge,) = await shop.charges(order["charges"][0]["reference"])
+    assert (charge["state"], await cash(shop, order)) == ("voided", 0)
+
+
+async def test_where_nothing_is_due_nothing_is_authorised(live: Caller) -> None:
+    free = {"description": "Leaflet", "unit_amount": 0}
+    order = await ordered(live, customer_id=await customer(live, CARD), lines=[free], pay=LATER)
+    assert (order["status"], order["charges"]) == ("paid", [])
+
+
 async def test_a_declined_authorisation_leaves_the_order_open(live: Caller) -> None:
     order = await authorised(live, BROKE)
     assert (order["status"], order["payment"]["state"]) == ("open", "declined")

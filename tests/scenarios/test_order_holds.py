@@ -18,6 +18,7 @@ from domain.order_messages import (
     ReleaseOrder,
 )
 from domain.order_state import Channel, OrderLine, OrderLineKind, OrderState
+from models.queries_operations import stuck
 from tests.stack_fixtures import NEW_YORK, NUMBERS, Shop
 from workflows.inputs import OrderInput
 from workflows.order import OrderWorkflow
@@ -138,5 +139,11 @@ async def test_nobody_captures_it_and_the_engine_gives_it_back_by_itself(shop: S
     assert (row["status"], row["attention"]) == ("open", RAN_OUT)
     kinds = await shop.rows("SELECT kind FROM order_events WHERE order_id = :id ORDER BY seq", id=opening.id)
     assert [each["kind"] for each in kinds][-2:] == ["authorisation_expired", "authorisation_released"]
-    stuck = await shop.rows("SELECT id FROM subscriptions WHERE customer_id = :id", id=opening.customer_id)
-    assert stuck == [], "nothing began without money"
+    async with shop.database.session() as session:
+        waiting = await stuck(session, limit=1000, older_than_minutes=0)
+    assert [each.why for each in waiting if (each.kind, each.id) == ("order", opening.id)] == [RAN_OUT]
+    begun = await shop.rows("SELECT id FROM subscriptions WHERE customer_id = :id", id=opening.customer_id)
+    assert begun == [], "nothing began without money"
+    assert (await send(shop, opening.id, Pay())).status == "paid"
+    (row,) = await shop.rows("SELECT attention FROM orders WHERE id = :id", id=opening.id)
+    assert row["attention"] is None
