@@ -223,6 +223,26 @@ def test_what_a_preview_says_of_subscriptions_and_money() -> None:
     assert "is voided: nothing is owed" in texts(OrderStory().does(Place()))[0]
 
 
+def test_each_effect_names_what_it_is_about() -> None:
+    story = sold()
+    for end in (True, False):
+        assert [each.id for each in story.preview(end_subscriptions=end)] == [SUBSCRIPTION, None]
+    story.running[SUBSCRIPTION] = "canceled"
+    assert [each.id for each in story.preview()] == [SUBSCRIPTION, None]
+
+
+def test_what_is_set_aside_is_released_before_its_invoice_is_voided() -> None:
+    told = effects(
+        status=OrderStatus.AUTHORISED, currency="EUR", open_invoice=("inv_1", 1500), held=("att_1", 1500), sale=None,
+        subscriptions=[], fulfilments=[], give_back=True, end_subscriptions=True,
+    )  # fmt: skip
+    assert [(each.on, each.id, each.effect, each.amount) for each in told] == [
+        ("payment", "att_1", "release", 1500),
+        ("invoice", "inv_1", "void", 1500),
+    ]
+    assert "15.00" in told[0].text
+
+
 def test_only_a_paid_order_says_something_of_its_payment() -> None:
     def on(status: OrderStatus) -> list[str]:
         told = effects(
