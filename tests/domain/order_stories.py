@@ -317,7 +317,7 @@ class OrderStory:
         self.timeline.append(entry)
         assert entry.seq == len(self.timeline), "entries are numbered without a gap"
         assert entry.at == self.now
-        assert sentence(entry.kind, entry.data)
+        assert "None" not in sentence(entry.kind, entry.data)
         for posting in postings(entry):
             self.balances[posting.account] += posting.amount
         data, identity = entry.data, str(entry.data.get("invoice_id"))

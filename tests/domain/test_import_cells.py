@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -77,12 +78,10 @@ def test_intervals(text: str, found: Interval) -> None:
     assert interval(text) == found
 
 
-@pytest.mark.parametrize(
-    "text", ["", "month", "0 months", "01 month", "1  month", "1 fortnight", "1 month ", "10000 days"]
-)
-def test_what_is_no_interval(text: str) -> None:
-    refusal = refused(interval, text)
-    assert (refusal.field, repr(text) in refusal.message) == ("interval", True)
+def test_what_is_no_interval() -> None:
+    for text in ("", "month", "0 months", "01 month", "1  month", "1 fortnight", "1 month ", "10000 days"):
+        refusal = refused(interval, text)
+        assert (refusal.field, repr(text) in refusal.message) == ("interval", True)
 
 
 def test_whole_numbers_within_their_bounds() -> None:
@@ -172,11 +171,12 @@ def test_a_pattern_is_for_the_whole_text() -> None:
         (LANGUAGE, ["en", "deu", "de-AT", "zh-Hant-TW"], ["", "e", "engl", "DE", "de_AT"]),
         (POSTAL_CODE, ["", "SW1A 1AA", "1" * 16], ["1" * 17, "1_2"]),
     ],
+    ids=["token", "code", "email", "phone", "language", "postal_code"],
 )
-def test_patterns(pattern: object, good: list[str], bad: list[str]) -> None:
+def test_patterns(pattern: re.Pattern[str], good: list[str], bad: list[str]) -> None:
     def fits(text: str) -> bool:
         try:
-            matching(text, pattern, "it")  # pyright: ignore[reportArgumentType] - any of them
+            matching(text, pattern, "it")
         except InvalidInput:
             return False
         return True
