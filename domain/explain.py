@@ -79,6 +79,7 @@ SENTENCES = MappingProxyType(
         "payment_authorised": "{amount} authorised by {gateway} until {until}, nothing taken yet (attempt {attempt}).",
         "capture_asked": "Capture asked for.",
         "release_asked": "Release of the authorisation asked for.",
+        "authorisation_ending": "The authorisation runs out at {until}, and nobody has captured it yet.",
         "authorisation_expired": "The authorisation ran out without a capture; it is given back.",
         "authorisation_released": "The authorisation of {amount} was given back: nothing was taken.",
         "order_paid": "Order paid: {amount}.",

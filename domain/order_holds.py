@@ -9,17 +9,22 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from domain.collection import next_attempt
-from domain.errors import InvalidInput
+from domain.errors import Broken, InvalidInput
 from domain.facts import Authorised, Released
 from domain.money import Money
+from domain.order_messages import HoldEnded, HoldEnding, OrderTick
 from domain.order_state import Ending, OrderState, OrderStatus
 from domain.state import Act, Collecting, Phase
+from domain.steps import Wait
 
 # Card schemes let an authorisation of a purchase stand for about a week. A capture after that may be declined or cost
 # more, while the customer's bank may go on blocking the amount: so it is given back by us, and not left to chance.
 HOLD_TIME = timedelta(days=7)
+# So long before that a person is told: a sale that nobody captures is lost.
+HOLD_WARNING = timedelta(days=1)
 # A capture found nothing to take: the authorisation ran out at the gateway, or somebody ended it there.
 HOLD_GONE = "authorisation_gone"
+RUNS_OUT = "the authorisation runs out within a day: capture it, or release it"
 RAN_OUT = "the authorisation ran out before it was captured; it is to be paid again"
 
 
@@ -44,7 +49,7 @@ def hold(state: OrderState, collecting: Collecting, outcome: Authorised, now: da
         gateway_id=outcome.gateway_id,
         until=until.isoformat(),
     )
-    held = replace(_rested(collecting), phase=Phase.HELD, held_until=until)
+    held = replace(_rested(collecting), phase=Phase.HELD, held_until=until, not_before=until - HOLD_WARNING)
     return replace(state, status=OrderStatus.AUTHORISED, collecting=held)
 
 
@@ -68,6 +73,39 @@ def release(
     until = collecting.held_until if ran_out else None
     given = replace(_rested(collecting), act=Act.RELEASE, phase=Phase.CHARGE, held_until=until)
     return replace(state, status=OrderStatus.RELEASING, collecting=given, ending=ending)
+
+
+def next_of_hold(collecting: Collecting, now: datetime) -> OrderTick | Wait:
+    """What time alone does to it: a person is told, once, and a day later it is given back."""
+    until, warning = collecting.held_until, collecting.not_before
+    if until is None:
+        raise Broken(f"the authorisation of invoice {collecting.invoice_id} has no end")
+    if until <= now:
+        return OrderTick(HoldEnded())
+    if warning is None:
+        return Wait(until, "authorised, not captured; it runs out then")
+    return (
+        OrderTick(HoldEnding()) if warning <= now else Wait(warning, "authorised, not captured; a person is told then")
+    )
+
+
+def runs_out(state: OrderState, collecting: Collecting, now: datetime) -> OrderState:
+    """It is time that a person sees to it."""
+    until = collecting.held_until
+    state = state.note(
+        now,
+        "authorisation_ending",
+        invoice_id=collecting.invoice_id,
+        until=until.isoformat() if until is not None else None,
+    )
+    return replace(state, collecting=replace(collecting, not_before=None))
+
+
+def attention_to_hold(collecting: Collecting) -> str | None:
+    """Why a person should look at what is, or was, set aside."""
+    if collecting.phase is Phase.HELD and collecting.not_before is None:
+        return RUNS_OUT
+    return RAN_OUT if collecting.phase is Phase.EXHAUSTED and collecting.held_until is not None else None
 
 
 def run_out(state: OrderState, collecting: Collecting, now: datetime) -> OrderState:

@@ -146,6 +146,13 @@ class Lapsed:
 
 
 @dataclass(frozen=True, slots=True)
+class HoldEnding:
+    """What is set aside will soon be given back, and nobody has captured it yet."""
+
+    kind: Literal["hold_ending"] = "hold_ending"
+
+
+@dataclass(frozen=True, slots=True)
 class HoldEnded:
     """What is set aside was not captured in time."""
 
@@ -182,7 +189,7 @@ class Undone:
     kind: Literal["undone"] = "undone"
 
 
-OrderFact = Outcome | Recorded | Started | Lapsed | HoldEnded | Undone
+OrderFact = Outcome | Recorded | Started | Lapsed | HoldEnding | HoldEnded | Undone
 
 # ---------------------------------------------------------------- steps
 
@@ -203,7 +210,7 @@ class Undo:
 class OrderTick:
     """Time alone changes the state: apply the fact, no activity."""
 
-    fact: Lapsed | HoldEnded
+    fact: Lapsed | HoldEnding | HoldEnded
 
 
 OrderStep = OrderTick | Charge | AskGateway | StartLine | Undo | Record | Wait | End

@@ -36,10 +36,11 @@ from domain.facts import (
 )
 from domain.ledger import with_taxes
 from domain.messages import Prepaid, Start
-from domain.order_holds import RAN_OUT, hold, is_on_hold, opened, released, run_out
+from domain.order_holds import attention_to_hold, hold, is_on_hold, next_of_hold, opened, released, run_out, runs_out
 from domain.order_lines import bill_of, check_lines, dues_of
 from domain.order_messages import (
     HoldEnded,
+    HoldEnding,
     Lapsed,
     OpenOrder,
     OrderFact,
@@ -119,10 +120,7 @@ def _step(state: OrderState, now: datetime) -> OrderStep:  # noqa: PLR0911 - one
         case OrderStatus.PAYING | OrderStatus.RELEASING:
             return _collect(state, now)
         case OrderStatus.AUTHORISED:
-            until = collecting_of(state).held_until
-            if until is None:
-                raise Broken(f"the authorisation of order {state.id} has no end")
-            return OrderTick(HoldEnded()) if until <= now else Wait(until, "authorised, not captured; it runs out then")
+            return next_of_hold(collecting_of(state), now)
         case OrderStatus.PAID:
             waiting = next(iter(unstarted(state)), None)
             if waiting is not None:
@@ -266,7 +264,7 @@ def _confirmed(state: OrderState, now: datetime, amount: int = 0) -> OrderState:
     return replace(state, status=OrderStatus.PAID, paid_at=now, collecting=None)
 
 
-def apply(state: OrderState, fact: OrderFact, now: datetime) -> OrderState:
+def apply(state: OrderState, fact: OrderFact, now: datetime) -> OrderState:  # noqa: PLR0911 - one for each case
     """The order after a fact. Facts never fail: what no longer fits changes nothing."""
     match fact:
         case Recorded():
@@ -279,6 +277,8 @@ def apply(state: OrderState, fact: OrderFact, now: datetime) -> OrderState:
         case Lapsed():
             state = void_invoice(state, now).note(now, "order_lapsed")
             return replace(state, status=OrderStatus.LAPSED, ended_at=now)
+        case HoldEnding():
+            return runs_out(state, collecting_of(state), now)
         case HoldEnded():
             return run_out(state, collecting_of(state), now)
         case Undone():
@@ -399,6 +399,4 @@ def attention(state: OrderState) -> str | None:
         return "the outcome of the charge is still unknown"
     if collecting.phase is Phase.PARKED and collecting.parked >= PARKED_BEFORE_ATTENTION:
         return "the gateway has been down for long"
-    if collecting.phase is Phase.EXHAUSTED and collecting.held_until is not None:
-        return RAN_OUT
-    return None
+    return attention_to_hold(collecting)

@@ -37,7 +37,7 @@ from domain.facts import (
 from domain.ledger import RECEIVABLE, cash, postings
 from domain.order_cancel import effects
 from domain.order_commands import ALLOWED_IN, allowed, handle
-from domain.order_holds import HOLD_GONE, HOLD_TIME, RAN_OUT
+from domain.order_holds import HOLD_GONE, HOLD_TIME, RAN_OUT, RUNS_OUT
 from domain.order_messages import (
     CancelOrder,
     CaptureOrder,
@@ -320,14 +320,26 @@ def test_nobody_captures_it_and_after_seven_days_it_is_given_back() -> None:
     pinned = counter.state.collecting
     assert pinned is not None
     assert pinned.held_until == counter.now + HOLD_TIME == at("2026-03-09 10:00")
+    counter.until(at("2026-03-08 09:59"))
+    assert (counter.state.status, attention(counter.state)) == ("authorised", None)
+    counter.until(at("2026-03-08 10:00"))
+    assert (counter.state.status, attention(counter.state)) == ("authorised", RUNS_OUT)
     counter.until(at("2026-03-09 09:59"))
     assert counter.state.status == "authorised"
     counter.until(at("2026-03-09 10:00"))
-    assert counter.told()[4:] == ["authorisation_expired", "authorisation_released"]
+    assert counter.told()[4:] == ["authorisation_ending", "authorisation_expired", "authorisation_released"]
     assert (counter.state.status, counter.till.stands) == ("open", ["gone"])
     assert attention(counter.state) == RAN_OUT
     counter.does(Pay(hold=True))
     assert (counter.state.status, attention(counter.state)) == ("authorised", None)
+
+
+def test_it_is_captured_on_its_last_day_and_nobody_needs_to_look_any_more() -> None:
+    counter = Counter().does(Pay(hold=True)).until(at("2026-03-09 09:00"))
+    assert attention(counter.state) == RUNS_OUT
+    assert counter.told("authorisation_ending") == ["authorisation_ending"], "a person is told once"
+    counter.does(CaptureOrder())
+    assert (counter.state.status, attention(counter.state)) == ("paid", None)
 
 
 def test_it_runs_out_while_the_gateway_is_down_and_is_given_back_when_it_is_up() -> None:

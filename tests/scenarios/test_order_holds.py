@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from domain.order_holds import HOLD_TIME, RAN_OUT
+from domain.order_holds import HOLD_TIME, RAN_OUT, RUNS_OUT
 from domain.order_messages import (
     CaptureOrder,
     OpenOrder,
@@ -132,13 +132,16 @@ async def test_nobody_captures_it_and_the_engine_gives_it_back_by_itself(shop: S
     reference = (await attempt(shop, opening.id))["reference"]
     await travel.advance(handle, HOLD_TIME - timedelta(hours=1))
     assert (await shop.commands.orders.settled(opening.id)).status == "authorised"
+    (row,) = await shop.rows("SELECT attention FROM orders WHERE id = :id", id=opening.id)
+    assert row["attention"] == RUNS_OUT
     await travel.advance(handle, timedelta(hours=2))
     assert (await shop.commands.orders.settled(opening.id)).status == "open"
     assert await state_there(shop, reference) == "voided"
     (row,) = await shop.rows("SELECT status, attention FROM orders WHERE id = :id", id=opening.id)
     assert (row["status"], row["attention"]) == ("open", RAN_OUT)
     kinds = await shop.rows("SELECT kind FROM order_events WHERE order_id = :id ORDER BY seq", id=opening.id)
-    assert [each["kind"] for each in kinds][-2:] == ["authorisation_expired", "authorisation_released"]
+    ended = ["authorisation_ending", "authorisation_expired", "authorisation_released"]
+    assert [each["kind"] for each in kinds][-3:] == ended
     async with shop.database.session() as session:
         waiting = await stuck(session, limit=1000, older_than_minutes=0)
     assert [each.why for each in waiting if (each.kind, each.id) == ("order", opening.id)] == [RAN_OUT]
