@@ -67,13 +67,13 @@ def test_all_that_it_becomes_has_an_id_of_its_own() -> None:
 
 def test_only_an_open_one_is_edited() -> None:
     refuse_unless_open(BasketStanding.OPEN)
-    codes = {}
+    said = {}
     for stands in set(BasketStanding) - {BasketStanding.OPEN}:
         with pytest.raises(Refused) as refused:
             refuse_unless_open(stands)
-        codes[stands] = refused.value.code
-    assert codes == {
-        BasketStanding.TAKEN: "basket_taken",
-        BasketStanding.EXPIRED: "basket_expired",
-        BasketStanding.WITHDRAWN: "basket_withdrawn",
+        said[stands] = refused.value.code, refused.value.message
+    assert said == {
+        BasketStanding.TAKEN: ("basket_taken", "The customer has begun to pay this basket: see its order."),
+        BasketStanding.EXPIRED: ("basket_expired", "This basket has expired; make a new one."),
+        BasketStanding.WITHDRAWN: ("basket_withdrawn", "This basket was withdrawn; make a new one."),
     }

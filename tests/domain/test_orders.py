@@ -10,9 +10,10 @@ import pytest
 from domain.declines import DeclineKind
 from domain.discounts import Discount, DiscountSource
 from domain.errors import Broken, InvalidInput
-from domain.facts import Charged, Declined, NoMethod, Recorded
+from domain.facts import Authorised, Charged, Declined, NoMethod, Recorded, Released
 from domain.messages import Prepaid
 from domain.order_commands import ATTEMPTS_MAX, allowed
+from domain.order_holds import hold, release, released, run_out
 from domain.order_lines import dues_of
 from domain.order_messages import (
     CancelOrder,
@@ -401,6 +402,36 @@ def test_an_order_is_tried_so_often_and_no_more() -> None:
     refused = story.refused(Pay())
     assert (refused.code, "pay" in refused.allowed) == ("too_many_tries", False)
     assert str(ATTEMPTS_MAX) in refused.message
+
+
+# ---------------------------------------------------------------- set aside
+
+
+def test_what_is_set_aside_and_given_back_is_told_with_its_charge() -> None:
+    state = OrderStory(item(1000)).does(Place()).state
+    until = (NOW + timedelta(days=7)).isoformat()
+    held = hold(state, collecting_of(state), Authorised(1, 1000, "visa", "sandbox", "gw_1"), NOW)
+    assert (held.journal[-1].kind, held.journal[-1].data) == (
+        "payment_authorised",
+        {
+            "invoice_id": FIRST, "cycle": 0, "attempt": 1, "amount": 1000, "currency": "EUR", "method_id": "visa",
+            "gateway": "sandbox", "gateway_id": "gw_1", "until": until,
+        },
+    )  # fmt: skip
+    assert (held.status, collecting_of(held).phase) == (OrderStatus.AUTHORISED, Phase.HELD)
+    late = run_out(held, collecting_of(held), NOW)
+    assert (late.journal[-1].kind, late.journal[-1].data) == (
+        "authorisation_expired",
+        {"invoice_id": FIRST, "until": until},
+    )
+    assert collecting_of(late).held_until == collecting_of(held).held_until, "it is known that it ran out"
+    assert collecting_of(release(held, collecting_of(held))).held_until is None
+    back = released(late, collecting_of(late), Released(1, 1000, "sandbox"), NOW)
+    assert (back.journal[-1].kind, back.journal[-1].data) == (
+        "authorisation_released",
+        {"invoice_id": FIRST, "attempt": 1, "amount": 1000, "currency": "EUR", "gateway": "sandbox"},
+    )
+    assert (back.status, collecting_of(back).attempt) == (OrderStatus.OPEN, 2)
 
 
 # ---------------------------------------------------------------- edited
