@@ -44,6 +44,10 @@ async def refund_queue(s: Scene) -> None:
     await s.expect_paid("4 May 19.00")
 
 
+# What the second is told: the money is held by the first, or went back already. It is a matter of milliseconds.
+_TOO_LATE = frozenset({"exceeds_refundable", "already_voided"})
+
+
 @chapter("A void that loses the race, and one that wins it", "Sefa")
 async def void_race(s: Scene) -> None:
     await s.subscribe("studio", "3 Mar 09:00")
@@ -52,7 +56,8 @@ async def void_race(s: Scene) -> None:
     s.tell("Two agents press at once: give back the payment of March.")
     path = f"/v1/invoices/{first['invoice_id']}/give-back"
     results = await asyncio.gather(*(_pressed(s, path) for _ in range(2)))
-    s.expect("one of two agents is served", ["exceeds_refundable", "succeeded"], sorted(results))
+    served = [word for word in results if word not in _TOO_LATE]
+    s.expect("one of two agents is served", ["succeeded"], served)
     await s.gateway.script_returns(second["reference"], voids=["settles_first"])
     refund = await s.give_back(f"/v1/invoices/{second['invoice_id']}/give-back", reason="never used it")
     s.expect(
