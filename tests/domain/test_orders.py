@@ -12,14 +12,17 @@ from domain.discounts import Discount, DiscountSource
 from domain.errors import Broken, InvalidInput
 from domain.facts import Authorised, Charged, Declined, NoMethod, Recorded, Released
 from domain.messages import Prepaid
-from domain.order_commands import ATTEMPTS_MAX, allowed
+from domain.order_commands import ATTEMPTS_MAX, allowed, handle
 from domain.order_holds import hold, release, released, run_out
 from domain.order_lines import dues_of
 from domain.order_messages import (
     CancelOrder,
+    CaptureOrder,
     OpenOrder,
+    OrderEnvelope,
     Pay,
     Place,
+    ReleaseOrder,
     SetBuyer,
     SetLines,
     Started,
@@ -27,6 +30,7 @@ from domain.order_messages import (
 )
 from domain.order_state import (
     Channel,
+    Ending,
     OrderStatus,
     order_invoice_id,
     order_subscription_id,
@@ -434,6 +438,36 @@ def test_what_is_set_aside_and_given_back_is_told_with_its_charge() -> None:
     assert (back.status, collecting_of(back).attempt) == (OrderStatus.OPEN, 2)
 
 
+def test_a_cancellation_of_what_is_set_aside_gives_all_of_it_back_whatever_was_wished() -> None:
+    state = OrderStory(item(1000)).does(Place()).state
+    held = hold(state, collecting_of(state), Authorised(1, 1000, "visa", "sandbox", "gw_1"), NOW)
+    wish = OrderEnvelope("cmd", CancelOrder(give_back=False, end_subscriptions=False), "bea", "no more")
+    asked = handle(held, wish, NOW)
+    entry = asked.journal[-1]
+    assert (entry.kind, entry.actor, entry.reason, entry.data) == (
+        "cancel_asked",
+        "bea",
+        "no more",
+        {"give_back": True},
+    )
+    assert asked.ending == Ending("bea", "no more", give_back=True, end_subscriptions=True)
+    assert asked.status is OrderStatus.RELEASING
+    over = apply(asked, Released(1, 1000, "sandbox"), NOW)
+    assert (over.status, over.ending, over.collecting, over.ended_at) == (OrderStatus.CANCELED, None, None, NOW)
+    assert [(each.kind, each.actor, each.reason) for each in over.journal[-2:]] == [
+        ("invoice_voided", "system", ""),
+        ("order_canceled", "bea", "no more"),
+    ]
+
+
+@pytest.mark.parametrize(("command", "kind"), [(CaptureOrder(), "capture_asked"), (ReleaseOrder(), "release_asked")])
+def test_who_asked_for_what_is_set_aside_is_told(command: CaptureOrder | ReleaseOrder, kind: str) -> None:
+    state = OrderStory(item(1000)).does(Place()).state
+    held = hold(state, collecting_of(state), Authorised(1, 1000, "visa", "sandbox", "gw_1"), NOW)
+    entry = handle(held, OrderEnvelope("cmd", command, "bea", "it is packed"), NOW).journal[-1]
+    assert (entry.kind, entry.actor, entry.reason, entry.data) == (kind, "bea", "it is packed", {})
+
+
 # ---------------------------------------------------------------- edited
 
 
@@ -573,7 +607,12 @@ def test_a_draft_is_cancelled_and_closed_after_30_days() -> None:
     assert story.until("2026-04-01 11:00").is_closed
 
 
-def test_a_cancelled_order_says_what_it_waits_for() -> None:
+def test_an_order_says_what_it_waits_for() -> None:
+    assert next_step(OrderStory().state, NOW) == Wait(NOW + timedelta(days=30), "not paid yet; it lapses then")
+    down = OrderStory(bank=Bank(["down"])).does(Pay()).state
+    assert next_step(down, NOW) == Wait(
+        NOW + timedelta(minutes=1), "the gateway is asked, or the charge is tried again"
+    )
     step = next_step(OrderStory().does(CancelOrder()).state, NOW)
     assert step == Wait(NOW + timedelta(days=30), "canceled; it is closed then")
 
