@@ -126,6 +126,15 @@ async def test_what_is_on_its_way_is_left_to_a_later_run(desk: Desk) -> None:
     assert await kinds(desk) == ["state", "state"], "what still differs is not gone because it is excused"
 
 
+async def test_a_capture_under_way_is_left_to_a_later_run_however_long_ago_it_was_authorised(desk: Desk) -> None:
+    taking = await desk.charged("capturing", age=timedelta(days=5))
+    await desk.execute("UPDATE attempts SET asked_at = now() WHERE reference = :ref", ref=taking)
+    await desk.reconcile(in_flight_s=3600)
+    assert await desk.found() == []
+    await desk.reconcile()
+    assert await kinds(desk) == ["state"], "taken there, and not in our books yet"
+
+
 async def test_what_was_authorised_long_before_is_compared_once_it_is_captured(desk: Desk) -> None:
     """A gateway reports it by when it was authorised; the window of the Schedule reaches back to that."""
     await desk.reconcile()
