@@ -47,7 +47,7 @@ from domain.state import RECENT_COMMANDS_MAX, Datum, Entry, Phase
 from domain.steps import AskGateway, Charge, End, Record, Wait
 from domain.tax import NO_TAX, TaxTerms
 from domain.terms import Terms
-from tests.domain.stories import BERLIN, Bank, at, price
+from tests.domain.stories import BERLIN, Bank, at, can_be_read, price
 
 STEPS_AT_ONE_TIME_MAX = 200
 FINAL = frozenset({OrderStatus.CANCELED, OrderStatus.LAPSED})
@@ -154,6 +154,7 @@ class OrderStory:
         with pytest.raises(Refused) as refused:
             self.does(command)
         assert refused.value.allowed == allowed(self.state)
+        assert can_be_read(refused.value)
         return refused.value
 
     def invalid(self, command: OrderCommand) -> InvalidInput:

@@ -21,6 +21,7 @@ from domain.calendar import Interval, Unit
 from domain.commands import handle
 from domain.declines import DeclineKind
 from domain.discounts import Discount
+from domain.errors import DunlinError
 from domain.explain import attention, next_in_words, sentence
 from domain.facts import (
     ActionRequired,
@@ -344,6 +345,11 @@ class Story:
         words = f"{self.clock(entry.at)} {entry.kind}"
         told = _TOLD.get(entry.kind)
         return f"{words} {told.format_map(entry.data)}" if told else words
+
+
+def can_be_read(refusal: DunlinError) -> bool:
+    """Whether a person is told what is wrong: there is a sentence, and it does not shout."""
+    return bool(refusal.message) and not refusal.message.isupper()
 
 
 def after(start: datetime, **span: int) -> datetime:

@@ -27,7 +27,7 @@ from domain.state import Line, LineKind
 from domain.tax import NO_TAX, TaxRate, TaxStatus, TaxTerms, Treatment
 from domain.terms import AMOUNT_MINOR_MAX, QUANTITY_MAX
 from tests.domain.order_stories import item, lines, plan
-from tests.domain.stories import at, price
+from tests.domain.stories import at, can_be_read, price
 
 NOW = at("2026-03-02 10:00")
 RATES = (
@@ -65,6 +65,7 @@ def test_a_line_that_breaks_a_rule_is_named(line: OrderLine, field: str, code: s
     with pytest.raises(InvalidInput) as refused:
         check_lines(lines(item(), line), "EUR")
     assert (refused.value.field, refused.value.code) == (f"lines.1.{field}", code)
+    assert can_be_read(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -164,11 +165,15 @@ def test_discounts_reduce_a_cycle_and_of_a_trial_only_those_that_are_not_counted
     counted = Discount("red_1", "Three months", DiscountSource.COUPON, NOW, rate=50_000, cycles_left=3)
     other = Discount("dis_2", "Coffee", DiscountSource.CUSTOMER, NOW, rate=50_000, products=("coffee",))
     late = Discount("dis_3", "Over", DiscountSource.CUSTOMER, NOW, rate=50_000, until=NOW)
-    given = (lasting, counted, other, late)
+    fits = Discount("dis_4", "Tea", DiscountSource.CUSTOMER, NOW, amount=10, products=("prod",))
+    given = (lasting, counted, other, late, fits)
     (cycle,) = dues(plan(price(1000), discounts=given))
-    assert [(share.discount_id, share.amount) for share in cycle.discounts] == [("dis_1", 100), ("red_1", 450)]
+    assert [(share.discount_id, share.amount) for share in cycle.discounts] == [
+        ("dis_1", 100), ("red_1", 450), ("dis_4", 10),
+    ]  # fmt: skip
+
     (trial,) = dues(plan(price(1000, trial_days=7, trial_amount=200), discounts=given))
-    assert [(share.discount_id, share.amount) for share in trial.discounts] == [("dis_1", 20)]
+    assert [(share.discount_id, share.amount) for share in trial.discounts] == [("dis_1", 20), ("dis_4", 10)]
 
 
 def test_tax_is_that_of_the_local_day() -> None:

@@ -13,7 +13,7 @@ from domain.errors import Refused
 from domain.messages import AddDiscount, Command, Envelope, RemoveDiscount, SetTax
 from domain.price_commands import set_tax_envelope, use_discounts
 from domain.tax import NO_TAX, TaxRate, TaxStatus, TaxTerms
-from tests.domain.stories import Story, at, price
+from tests.domain.stories import Story, at, can_be_read, price
 
 NOW = at("2026-01-15 10:00")
 LATER = NOW + timedelta(days=60)
@@ -34,6 +34,7 @@ def refusal(story: Story, command: Command) -> str:
     with pytest.raises(Refused) as refused:
         story.does(command)
     assert story.state == before
+    assert can_be_read(refused.value)
     return refused.value.code
 
 
