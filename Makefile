@@ -51,7 +51,7 @@ fuzz: $(READY) ## ask every operation of the API 200 times at random, elsewhere 
 	@DUNLIN_TEST_DEPTH=deep $(BIN)/python -m pytest -n $(WORKERS) tests/api/test_fuzz.py $(ARGS)
 
 check: lint types ## lint, types and the fast tests
-	@$(BIN)/python -m pytest -q -m "not stack"
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m "not stack"
 
 lint: $(READY) ## the rules and the form
 	@$(BIN)/ruff check $(CODE)
