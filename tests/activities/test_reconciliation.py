@@ -241,6 +241,23 @@ async def test_nothing_is_adopted_while_our_own_outcome_is_open(desk: Desk) -> N
     assert await desk.cash() == 0
 
 
+async def test_nothing_is_adopted_while_the_gateway_has_yet_to_say(desk: Desk) -> None:
+    """It may still fail there; what was booked by then would be wrong."""
+    sale = await desk.charged()
+    await desk.settle()
+    await desk.read_reports()
+    given = await desk.refunded(sale, 300)
+    await desk.spoil(given, state="pending")
+    await desk.reconcile()
+    (found,) = await desk.found()
+    refused = await desk.resolve(found["id"], "adopt")
+    assert (refused.code, refused.allowed) == ("outcome_open", ("recheck", "dismiss"))
+    assert (await desk.cash(), await kinds(desk)) == (700, ["state"])
+    await desk.spoil(given, state="failed")
+    assert (await desk.resolve(found["id"], "adopt")).code is None
+    assert await desk.cash() == 1000
+
+
 async def test_nothing_is_adopted_where_no_money_differs_or_no_currency_agrees(desk: Desk) -> None:
     sale = await desk.charged(age=timedelta(days=5))
     await desk.execute("UPDATE attempts SET status = 'declined', settlement = NULL WHERE reference = :ref", ref=sale)
