@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from temporalio.client import (
+    WorkflowHandle,
     WorkflowQueryFailedError,
     WorkflowUpdateFailedError,
     WorkflowUpdateRPCTimeoutOrCancelledError,
@@ -58,6 +59,15 @@ async def answered(
         raise Unavailable("no answer in time; the command may yet take effect: repeat it with the same key") from error
     except WorkflowQueryFailedError as error:
         raise Unavailable(f"the {noun} could not be asked; try again") from error
+
+
+async def updated(
+    handle: WorkflowHandle[Any, Any], update: Any, args: list[Any], *, identity: str | None, noun: str = "subscription"
+) -> Any:
+    """The answer of a workflow's update; `identity` None gives it one of its own. Errors as of `answered`."""
+    # The SDK's overloads cannot be told apart by a strict checker where update and handle are any workflow's.
+    execute: Any = handle.execute_update  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    return await answered(lambda: execute(update, args=args, id=identity), noun=noun)
 
 
 def away(error: RPCError) -> DunlinError:

@@ -23,7 +23,7 @@ from domain.messages import Envelope, Start
 from domain.paid_back import PaidBack
 from domain.plan import CATCH_UP_AFTER
 from domain.state import State
-from workflows.answers import answered, away
+from workflows.answers import answered, away, updated
 from workflows.billing_run import BillingRunWorkflow
 from workflows.credit_commands import CreditCommands
 from workflows.dispute import GatewayEventWorkflow
@@ -224,9 +224,7 @@ class Commands:
         return await self._client.service_client.check_health(timeout=timedelta(seconds=2))
 
     async def _update(self, subscription_id: str, update: Any, args: list[Any], identity: str | None) -> State:
-        # The SDK's overloads cannot be told apart by a strict checker; both of our updates answer with the state.
-        execute: Any = self._handle(subscription_id).execute_update  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-        return await answered(lambda: execute(update, args=args, id=identity))
+        return await updated(self._handle(subscription_id), update, args, identity=identity)
 
     async def _start_once(
         self,

@@ -12,7 +12,7 @@ from temporalio.service import RPCError
 from activities.merges import MergeRequest, UndoMerge
 from domain.credits import Refusal
 from domain.errors import NotFound, Refused
-from workflows.answers import answered, away
+from workflows.answers import answered, away, updated
 from workflows.merge import MergeWorkflow
 
 NOUN = "merge"
@@ -61,9 +61,7 @@ class MergeCommands:
 
     async def _update(self, merge_id: str, update: Any, args: list[Any], identity: str | None) -> Refusal | None:
         handle = self._client.get_workflow_handle_for(MergeWorkflow.run, _workflow_id(merge_id))
-        # The SDK's overloads cannot be told apart by a strict checker.
-        execute: Any = handle.execute_update  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-        return await answered(lambda: execute(update, args=args, id=identity), noun=NOUN)
+        return await updated(handle, update, args, identity=identity, noun=NOUN)
 
 
 def _workflow_id(merge_id: str) -> str:

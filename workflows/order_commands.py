@@ -17,7 +17,7 @@ from domain.order_commands import handle
 from domain.order_lines import check_lines
 from domain.order_messages import OpenOrder, OrderEnvelope
 from domain.order_state import OrderState
-from workflows.answers import answered, away
+from workflows.answers import answered, away, updated
 from workflows.inputs import OrderInput
 from workflows.order import OrderWorkflow
 
@@ -94,9 +94,7 @@ class OrderCommands:
             raise Broken(f"the workflow of order {order_id} was ended from outside") from error
 
     async def _update(self, order_id: str, update: Any, args: list[Any], identity: str | None) -> OrderState:
-        # The SDK's overloads cannot be told apart by a strict checker; both of our updates answer with the state.
-        execute: Any = self._handle(order_id).execute_update  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-        return await answered(lambda: execute(update, args=args, id=identity), noun=NOUN)
+        return await updated(self._handle(order_id), update, args, identity=identity, noun=NOUN)
 
     def _handle(self, order_id: str) -> WorkflowHandle[OrderWorkflow, OrderState]:
         return self._client.get_workflow_handle_for(OrderWorkflow.run, order_workflow_id(order_id))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from temporalio.client import Client
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
@@ -11,7 +9,7 @@ from temporalio.service import RPCError
 
 from activities.price_moves import MoveRequest
 from domain.price_moves import MoveStatus
-from workflows.answers import answered, away
+from workflows.answers import away, updated
 from workflows.price_move import MoveState, PriceMoveWorkflow
 
 
@@ -41,9 +39,7 @@ class PriceMoveCommands:
     async def steer(self, move_id: str, status: MoveStatus, detail: str, command_id: str) -> None:
         """Pause, resume or stop; returns when the books say so. Raises `Refused`; `NotFound`: it is over."""
         handle = self._client.get_workflow_handle_for(PriceMoveWorkflow.run, _workflow_id(move_id))
-        # The SDK's overloads cannot be told apart by a strict checker.
-        update: Any = handle.execute_update  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-        await answered(lambda: update(PriceMoveWorkflow.steer, args=[status, detail], id=command_id), noun="move")
+        await updated(handle, PriceMoveWorkflow.steer, [status, detail], identity=command_id, noun="move")
 
 
 def _workflow_id(move_id: str) -> str:

@@ -20,7 +20,7 @@ from domain.refund_commands import handle
 from domain.refund_messages import OpenRefund, RefundEnvelope, RefundResult
 from domain.refund_state import RefundState
 from domain.refunds import is_over
-from workflows.answers import answered, away
+from workflows.answers import answered, away, updated
 from workflows.inputs import RefundInput
 from workflows.refund import RefundWorkflow
 from workflows.time_travel import TimeTravel
@@ -126,9 +126,7 @@ class RefundCommands:
         return result.state
 
     async def _update(self, refund_id: str, update: Any, args: list[Any], identity: str | None) -> RefundState:
-        # The SDK's overloads cannot be told apart by a strict checker; both of our updates answer with the state.
-        execute: Any = self._handle(refund_id).execute_update  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-        return await answered(lambda: execute(update, args=args, id=identity), noun=NOUN)
+        return await updated(self._handle(refund_id), update, args, identity=identity, noun=NOUN)
 
     def _handle(self, refund_id: str) -> WorkflowHandle[RefundWorkflow, RefundResult]:
         return self._client.get_workflow_handle_for(RefundWorkflow.run, refund_workflow_id(refund_id))
