@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import Path, Query, Response
@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from sqlalchemy import delete
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute
 
 from api.context import CallerDep, OnceDep, ServicesDep
 from api.customers import CustomerId
@@ -20,7 +21,7 @@ from api.rows import add_once, found, replace_fields
 from domain.custom_fields import CHOICES_MAX, FIELDS_MAX, Definition, FieldType, Value, broken_rule, changed_values
 from domain.custom_fields import check_definition as check
 from domain.errors import Refused
-from models import CustomerChange, CustomField, CustomValue
+from models import CustomerChange, CustomField, CustomValue, OrderCustomValue
 from models.queries_custom import FIELDS, count_fields, definition_of, field, fields, fields_of, values_of
 from models.queries_customers import customer
 from models.session import database_now
@@ -205,7 +206,8 @@ async def change_custom_values(
         held = {own.key: value.value for own, value in await values_of(session, row.id) if value is not None}
         definitions = {key: definition_of(each) for key, each in defined.items()}
         changed = changed_values(definitions, held, body.values)
-        await _write(session, row.id, {defined[key].id: value for key, value in changed.items()})
+        by_id = {defined[key].id: value for key, value in changed.items()}
+        await put_values(session, CustomValue, CustomValue.customer_id, row.id, by_id)
         session.add_all(
             CustomerChange(
                 customer_id=row.id,
@@ -220,18 +222,25 @@ async def change_custom_values(
         return await _shown(session, row.id)
 
 
-async def _write(session: AsyncSession, customer_id: str, changed: dict[str, Value | None]) -> None:
-    """Field id → value, None to remove it; one statement each way, so that the search is brought up to date once."""
+async def put_values(
+    session: AsyncSession,
+    table: type[CustomValue | OrderCustomValue],
+    owner: InstrumentedAttribute[str],
+    owner_id: str,
+    changed: Mapping[str, Value | None],
+) -> None:
+    """Field id → value, None to remove it; one statement each way, so that the search is brought up to date once.
+
+    `owner` is the column of `table` that says whose value it is.
+    """
     kept = {field_id: value for field_id, value in changed.items() if value is not None}
     if gone := changed.keys() - kept.keys():
-        own = CustomValue.customer_id == customer_id, CustomValue.field_id.in_(sorted(gone))
-        await session.execute(delete(CustomValue).where(*own))
+        await session.execute(delete(table).where(owner == owner_id, table.field_id.in_(sorted(gone))))
     if kept:
-        rows = [{"customer_id": customer_id, "field_id": each, "value": value} for each, value in kept.items()]
-        new = insert(CustomValue).values(rows)
+        new = insert(table).values([{owner.key: owner_id, "field_id": each, "value": kept[each]} for each in kept])
         await session.execute(
             new.on_conflict_do_update(
-                index_elements=["customer_id", "field_id"],
+                index_elements=[owner.key, "field_id"],
                 set_={"value": new.excluded.value, "updated_at": await database_now(session)},
             )
         )

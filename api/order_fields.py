@@ -6,12 +6,10 @@ from typing import Annotated, Any
 
 from fastapi import Path
 from pydantic import BaseModel
-from sqlalchemy import delete
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.context import CallerDep, ServicesDep
-from api.custom_fields import CustomValuesPatch, CustomValueView, item_of, logged
+from api.custom_fields import CustomValuesPatch, CustomValueView, item_of, logged, put_values
 from api.fields import Identifier
 from api.routing import noun
 from api.rows import found
@@ -19,7 +17,6 @@ from domain.custom_fields import changed_values
 from models import CustomerChange, Order, OrderCustomValue
 from models.queries_custom import definition_of, fields_of
 from models.queries_orders import order, order_values
-from models.session import database_now
 
 ORDER = "order"
 
@@ -70,20 +67,8 @@ async def write_values(session: AsyncSession, order_id: str, wanted: dict[str, A
     defined = {each.key: each for each in await fields_of(session, ORDER)}
     definitions = {key: definition_of(each) for key, each in defined.items()}
     changed = changed_values(definitions, await _held(session, order_id), wanted)
-    gone = [defined[key].id for key, value in changed.items() if value is None]
-    kept = {defined[key].id: value for key, value in changed.items() if value is not None}
-    if gone:
-        own = OrderCustomValue.order_id == order_id, OrderCustomValue.field_id.in_(gone)
-        await session.execute(delete(OrderCustomValue).where(*own))
-    if kept:
-        rows = [{"order_id": order_id, "field_id": each, "value": value} for each, value in kept.items()]
-        new = insert(OrderCustomValue).values(rows)
-        await session.execute(
-            new.on_conflict_do_update(
-                index_elements=["order_id", "field_id"],
-                set_={"value": new.excluded.value, "updated_at": await database_now(session)},
-            )
-        )
+    by_id = {defined[key].id: value for key, value in changed.items()}
+    await put_values(session, OrderCustomValue, OrderCustomValue.order_id, order_id, by_id)
     return changed
 
 
