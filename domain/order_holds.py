@@ -10,11 +10,11 @@ from datetime import datetime, timedelta
 
 from domain.collection import next_attempt
 from domain.errors import Broken, InvalidInput
-from domain.facts import Authorised, Released
+from domain.facts import Authorised, Charged, Released
 from domain.money import Money
 from domain.order_messages import HoldEnded, HoldEnding, OrderTick
 from domain.order_state import Ending, OrderState, OrderStatus
-from domain.state import Act, Collecting, Phase
+from domain.state import Act, Collecting, EntryData, Phase
 from domain.steps import Wait
 
 # Card schemes let an authorisation of a purchase stand for about a week. A capture after that may be declined or cost
@@ -33,22 +33,25 @@ def is_on_hold(collecting: Collecting) -> bool:
     return collecting.act in {Act.CAPTURE, Act.RELEASE}
 
 
+def moved(state: OrderState, collecting: Collecting, outcome: Charged | Authorised) -> EntryData:
+    """What is told of money that was taken or set aside: for which invoice, by which attempt, with what, where."""
+    return {
+        "invoice_id": collecting.invoice_id,
+        "cycle": 0,
+        "attempt": outcome.attempt,
+        "amount": outcome.amount,
+        "currency": state.currency,
+        "method_id": outcome.method_id,
+        "gateway": outcome.gateway,
+        "gateway_id": outcome.gateway_id,
+    }
+
+
 def hold(state: OrderState, collecting: Collecting, outcome: Authorised, now: datetime) -> OrderState:
     """It is set aside from now on, until the time that is pinned here."""
     until = now + HOLD_TIME
-    state = state.note(
-        now,
-        "payment_authorised",
-        invoice_id=collecting.invoice_id,
-        cycle=0,
-        attempt=outcome.attempt,
-        amount=outcome.amount,
-        currency=state.currency,
-        method_id=outcome.method_id,
-        gateway=outcome.gateway,
-        gateway_id=outcome.gateway_id,
-        until=until.isoformat(),
-    )
+    said = moved(state, collecting, outcome) | {"until": until.isoformat()}
+    state = state.note(now, "payment_authorised", also=said)
     held = replace(_rested(collecting), phase=Phase.HELD, held_until=until, not_before=until - HOLD_WARNING)
     return replace(state, status=OrderStatus.AUTHORISED, collecting=held)
 

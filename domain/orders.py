@@ -36,7 +36,17 @@ from domain.facts import (
 )
 from domain.ledger import with_taxes
 from domain.messages import Prepaid, Start
-from domain.order_holds import attention_to_hold, hold, is_on_hold, next_of_hold, opened, released, run_out, runs_out
+from domain.order_holds import (
+    attention_to_hold,
+    hold,
+    is_on_hold,
+    moved,
+    next_of_hold,
+    opened,
+    released,
+    run_out,
+    runs_out,
+)
 from domain.order_lines import bill_of, check_lines, dues_of
 from domain.order_messages import (
     HoldEnded,
@@ -294,19 +304,8 @@ def settle(state: OrderState, outcome: Outcome, now: datetime) -> OrderState:  #
         return state
     match outcome:
         case Charged():
-            state = state.note(
-                now,
-                "payment_succeeded",
-                invoice_id=collecting.invoice_id,
-                cycle=0,
-                attempt=outcome.attempt,
-                amount=outcome.amount,
-                currency=state.currency,
-                method_id=outcome.method_id,
-                gateway=outcome.gateway,
-                gateway_id=outcome.gateway_id,
-                recovered=False,
-            )
+            said = moved(state, collecting, outcome) | {"recovered": False}
+            state = state.note(now, "payment_succeeded", also=said)
             state = _confirmed(state, now, outcome.amount)
             # A cancellation that was to give it back found it taken: now it goes back as what was paid does.
             return state if state.ending is None else replace(state, status=OrderStatus.CANCELING)
